@@ -1,0 +1,36 @@
+# Every target brings its own virtual environment and its compiled modules up to date first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HOT := $(shell find broker protocol storage -name '*.pxd' -o -name '*.pyx' -o -name '*.h')
+SOURCES := $(HOT) $(wildcard $(HOT:.pxd=.py))
+
+.PHONY: run test lint bench image clean build crash
+
+$(VENV)/.installed: pyproject.toml setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=77" "Cython>=3.1"
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[test,lint]"
+	touch $@
+
+.make/compiled: $(VENV)/.installed $(SOURCES)
+	$(BIN)/python setup.py --quiet build_ext --inplace --parallel $$(nproc)
+	mkdir -p .make && touch $@
+
+build: .make/compiled
+
+run: build
+	$(BIN)/haypile --data-dir ./data
+
+test: build
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: build
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build dist .make $(VENV) *.egg-info
+	find broker protocol storage \( -name '*.so' -o -name '*.c' -o -name '*.html' \) -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
