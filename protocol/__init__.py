@@ -1,1 +1,1 @@
-"""TODO."""
+"""Wire protocols: bytes to meaning and back. No sockets, no clock, no queues."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Users, permissions, SASL mechanisms and password hashes."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Counters, the Prometheus end point and the health check."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""A client's session: connection, handshake, channels and their methods."""

@@ -1,0 +1,28 @@
+cimport cython
+
+
+@cython.final
+cdef class Counters:
+    cdef public unsigned long long connections_opened
+    cdef public unsigned long long connections_closed
+    cdef public unsigned long long channels_opened
+    cdef public unsigned long long channels_closed
+    cdef public unsigned long long queues_declared
+    cdef public unsigned long long queues_created
+    cdef public unsigned long long queues_deleted
+    cdef public unsigned long long messages_received
+    cdef public unsigned long long messages_received_confirm
+    cdef public unsigned long long messages_routed
+    cdef public unsigned long long messages_confirmed
+    cdef public unsigned long long messages_unroutable_dropped
+    cdef public unsigned long long messages_unroutable_returned
+    cdef public unsigned long long messages_delivered
+    cdef public unsigned long long messages_delivered_consume_auto_ack
+    cdef public unsigned long long messages_delivered_consume_manual_ack
+    cdef public unsigned long long messages_delivered_get_auto_ack
+    cdef public unsigned long long messages_delivered_get_manual_ack
+    cdef public unsigned long long messages_get_empty
+    cdef public unsigned long long messages_redelivered
+    cdef public unsigned long long messages_acknowledged
+    cdef public unsigned long long bytes_received
+    cdef public unsigned long long bytes_sent
