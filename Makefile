@@ -11,9 +11,10 @@ $(VENV)/.installed: pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=77" "Cython>=3.1"
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[test,lint]"
+	find broker protocol storage -name '*.c' -delete
 	touch $@
 
-.make/compiled: $(VENV)/.installed $(SOURCES)
+.make/compiled: $(VENV)/.installed setup.py $(SOURCES)
 	$(BIN)/python setup.py --quiet build_ext --inplace --parallel $$(nproc)
 	mkdir -p .make && touch $@
 
@@ -29,6 +30,16 @@ lint: build
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+crash: build
+	HAYPILE_TEST_CRASH_ROUNDS=$(or $(N),200) $(BIN)/python -m pytest tests/crash -s
+
+bench: build
+	$(BIN)/python -m benchmarks $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(PEER),--peer $(PEER))
+
+image:
+	$(if $(shell command -v docker),docker build,buildah bud --isolation chroot --storage-driver vfs) \
+		$(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --tag haypile --file docker/Dockerfile .
 
 clean:
 	rm -rf build dist .make $(VENV) *.egg-info

@@ -41,9 +41,6 @@ setup(
         nthreads=os.cpu_count() or 1,
         compiler_directives={
             "language_level": "3",
-            "boundscheck": False,
-            "wraparound": False,
-            "initializedcheck": False,
             "cdivision": True,
             "linetrace": TRACE,
         },
