@@ -1,0 +1,6 @@
+from typing_extensions import Buffer
+
+HAS_HARDWARE: bool
+
+def crc32c(data: Buffer, before: int = 0) -> int: ...
+def crc32c_with_tables(data: Buffer, before: int = 0) -> int: ...

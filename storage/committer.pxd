@@ -1,0 +1,81 @@
+from libc.stdint cimport uint64_t
+
+from storage.disk cimport Disk
+from storage.segment cimport Segment, SegmentFile
+
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    ctypedef struct pthread_cond_t:
+        pass
+
+
+cdef enum:
+    BATCH_SIZE_MIN = 1 << 16            # bytes a batch buffer begins with
+    BATCH_SIZE_KEPT = 1 << 24           # a buffer that grew beyond gives its memory back after the commit
+    SYNC_BUCKETS = 20                   # durations of a sync below 2^n * 16 us, the last for all longer ones
+
+cdef enum CommitState:
+    IDLE
+    SUBMITTED
+    FINISHED
+
+
+cdef struct Extent:
+    # A part of a batch that goes into one segment.
+    SegmentFile *file
+    Py_ssize_t start
+    Py_ssize_t end
+    long long offset
+
+
+cdef class Batch:
+    cdef unsigned char *data
+    cdef Py_ssize_t size
+    cdef Py_ssize_t capacity
+    cdef Extent *extents
+    cdef int extent_count
+    cdef int extent_capacity
+    cdef list segments
+    cdef uint64_t number
+
+    cdef int make_room(self, Py_ssize_t size) except -1
+    cdef int begin_extent(self, Segment segment, long long offset) except -1
+    cdef void clear(self) noexcept
+
+
+cdef class Committer:
+    cdef pthread_mutex_t mutex
+    cdef pthread_cond_t changed
+    cdef bint initialized
+    cdef Disk disk
+    cdef int completion
+    cdef CommitState state
+    cdef bint stopping
+    cdef Batch batch
+
+    # Results of the last batch, for the loop's thread once the state is FINISHED.
+    cdef int error
+    cdef const char *failed_operation
+    cdef int failed_extent
+    cdef uint64_t durable
+
+    cdef uint64_t submitted_ns
+    cdef uint64_t sync_count
+    cdef uint64_t sync_ns
+    cdef uint64_t last_sync_ns
+    cdef uint64_t bytes_written
+    cdef uint64_t batch_count
+    cdef uint64_t[SYNC_BUCKETS] sync_buckets
+
+    cdef bint submit(self, Batch batch) noexcept
+    cdef bint finished(self) noexcept
+    cdef void take_back(self) noexcept
+    cdef void wait(self) noexcept
+    cdef uint64_t in_flight_ns(self) noexcept
+    cpdef void provide(self, Segment segment, int descriptor, unsigned int seed, int error) noexcept
+    cdef void _run(self) noexcept nogil
+    cdef void _commit(self) noexcept nogil
+    cdef int _await_file(self, SegmentFile *file) noexcept nogil
+    cdef int _sync(self, int descriptor) noexcept nogil

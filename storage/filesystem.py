@@ -1,0 +1,125 @@
+"""The file system as the journal uses it outside of its commit thread, small enough to simulate."""
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+
+class Filesystem(Protocol):
+    """Everything the journal does with files, except that the commit thread writes and syncs through ``Disk``.
+
+    All methods raise OSError. Descriptors are those that ``Disk`` takes.
+    """
+
+    def make_directory(self, directory: Path) -> None:
+        """Create a directory and its parents, durably, if they are missing."""
+
+    def list(self, directory: Path) -> list[str]:
+        """Return the names in a directory, in order; none if there is no such directory."""
+
+    def size(self, path: Path) -> int:
+        """Return the size of a file."""
+
+    def read(self, path: Path, size_max: int = -1) -> bytes:
+        """Return the content of a file, or its beginning."""
+
+    def open(self, path: Path, create: bool = False) -> int:
+        """Open a file for writing and return its descriptor; ``create`` makes an empty one."""
+
+    def close(self, descriptor: int) -> None:
+        """Close a descriptor."""
+
+    def write(self, descriptor: int, data: bytes, offset: int) -> None:
+        """Write all of ``data``."""
+
+    def allocate(self, descriptor: int, size: int) -> None:
+        """Make a file ``size`` bytes long and reserve the room for it."""
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut a file."""
+
+    def sync(self, descriptor: int) -> None:
+        """Wait until a file's content and size are on disk."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file another name, replacing what had it."""
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+
+    def sync_directory(self, directory: Path) -> None:
+        """Wait until what was created, renamed and removed in a directory is on disk."""
+
+
+class LocalFilesystem:
+    """The file system of the machine."""
+
+    def make_directory(self, directory: Path) -> None:
+        """Create a directory and its parents, durably, if they are missing."""
+        if not directory.is_dir():
+            self.make_directory(directory.parent)
+            directory.mkdir(mode=0o700, exist_ok=True)
+            self.sync_directory(directory.parent)
+
+    def list(self, directory: Path) -> list[str]:
+        """Return the names in a directory, in order; none if there is no such directory."""
+        try:
+            return sorted(os.listdir(directory))  # noqa: PTH208
+        except FileNotFoundError:
+            return []
+
+    def size(self, path: Path) -> int:
+        """Return the size of a file."""
+        return path.stat().st_size
+
+    def read(self, path: Path, size_max: int = -1) -> bytes:
+        """Return the content of a file, or its beginning."""
+        with path.open("rb", buffering=0) as file:
+            return file.read(size_max)
+
+    def open(self, path: Path, create: bool = False) -> int:
+        """Open a file for writing and return its descriptor; ``create`` makes an empty one."""
+        flags = os.O_RDWR | os.O_CLOEXEC
+        if create:
+            flags |= os.O_CREAT | os.O_TRUNC
+        return os.open(path, flags, 0o600)
+
+    def close(self, descriptor: int) -> None:
+        """Close a descriptor."""
+        os.close(descriptor)
+
+    def write(self, descriptor: int, data: bytes, offset: int) -> None:
+        """Write all of ``data``."""
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(descriptor, rest, offset)
+            rest = rest[written:]
+            offset += written
+
+    def allocate(self, descriptor: int, size: int) -> None:
+        """Make a file ``size`` bytes long and reserve the room for it."""
+        os.posix_fallocate(descriptor, 0, size)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut a file."""
+        os.ftruncate(descriptor, size)
+
+    def sync(self, descriptor: int) -> None:
+        """Wait until a file's content and size are on disk."""
+        os.fsync(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file another name, replacing what had it."""
+        source.replace(target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        path.unlink()
+
+    def sync_directory(self, directory: Path) -> None:
+        """Wait until what was created, renamed and removed in a directory is on disk."""
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,68 @@
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+
+from storage.committer cimport Batch, Committer
+from storage.segment cimport Segment
+
+
+@cython.final
+cdef class Journal:
+    cdef readonly Segment current
+    cdef readonly unsigned long long sequence
+    cdef readonly unsigned long long open_batch
+    cdef readonly unsigned long long durable_batch
+    cdef readonly unsigned long long durable_sequence
+    cdef readonly unsigned long long checkpoint_sequence
+    cdef readonly bint failed
+    cdef readonly int completion_fd
+    cdef readonly object error              # JournalFailed, once failed
+
+    cdef Batch _batch                       # gathers
+    cdef Batch _other                       # in flight, or empty
+    cdef bint _in_flight
+    cdef bint _closed
+    cdef bint _closing
+    cdef bint _unit_open
+    cdef uint32_t _epoch
+    cdef Py_ssize_t _reserved               # size of the record that is being written, 0 if none is
+    cdef long long _capacity                # of the current segment
+    cdef Segment _next
+    cdef list _segments                     # sealed, oldest first
+    cdef int _unfinished                    # index of the first of them whose file is still open
+    cdef Committer _committer
+    cdef object _thread
+    cdef object _housekeeper
+    cdef object _directory
+    cdef object _options
+    cdef object _durable_callback
+    cdef object _failed_callback
+    cdef object _snapshot
+
+    cdef bint _reclaim_due
+    cdef unsigned long long _mark_batch     # the batch with the mark that lets segments go, 0 if there is none
+    cdef unsigned long long _mark_number    # the first segment that stays
+    cdef object _checkpoint                 # on its way to disk
+    cdef bint _checkpoint_handed_over
+    cdef unsigned long long _checkpoint_not_before
+
+    cdef unsigned char *reserve(self, unsigned char kind, Py_ssize_t payload_size) except NULL
+    cdef unsigned long long seal(self, bint unit_ends) except? 0
+    cpdef unsigned long long append(self, unsigned char kind, bytes payload, bint unit_ends=*) except? 0
+    cpdef void retain(self, Segment segment) noexcept
+    cpdef void release(self, Segment segment) noexcept
+    cpdef bint commit(self) except -1
+    cpdef object on_commit_finished(self)
+
+    cdef unsigned char *_write_header(self, unsigned char kind, Py_ssize_t payload_size) except NULL
+    cdef unsigned long long _finish_record(self, unsigned char flags) noexcept
+    cdef int _append_mark(self, unsigned char kind, bytes payload) except -1
+    cdef int _roll_over(self) except -1
+    cdef int _submit(self) except -1
+    cdef int _complete(self) except -1
+    cdef int _flush(self) except -1
+    cdef int _finish_segments(self) except -1
+    cdef int _reclaim(self) except -1
+    cdef int _collect_checkpoint(self) except -1
+    cdef int _start_checkpoint(self) except -1
+    cdef int _hand_over_checkpoint(self) except -1
+    cdef int _shut(self) except -1

@@ -1,0 +1,135 @@
+"""The files of a journal: their names, and the headers of those that have one.
+
+docs/journal-format.md explains every field. All numbers are little-endian.
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.checksum import crc32c
+
+FORMAT_VERSION = 1
+"""Version 1: the first."""
+
+HEADER_SIZE = 64
+SEGMENT_MAGIC = b"HAYSEGMT"
+CHECKPOINT_MAGIC = b"HAYCHKPT"
+
+SEGMENT_PREFIX = "segment-"
+CHECKPOINT_PREFIX = "checkpoint-"
+SPARE_PREFIX = "spare-"
+TEMPORARY_SUFFIX = ".tmp"
+NUMBER_DIGITS = 16
+
+_SEGMENT = struct.Struct("<8sIIQQQIIQI")
+_CHECKPOINT = struct.Struct("<8sIIQQIIQII")
+_CHECKSUM = struct.Struct("<I")
+_FILE_ID = struct.Struct("<Q")
+
+
+class HeaderError(Exception):
+    """A header is not what it should be; ``problem`` is "short", "magic", "newer" or "checksum"."""
+
+    def __init__(self, problem: str, detail: str, version: int = 0) -> None:
+        super().__init__(detail)
+        self.problem = problem
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentHeader:
+    """What the first 64 bytes of a segment say.
+
+    ``durable`` is a sequence up to which everything was on disk when the segment was prepared.
+    """
+
+    file_id: int
+    number: int
+    durable: int
+    epoch: int
+    created_us: int
+
+    @property
+    def seed(self) -> int:
+        """The checksum from which the checksums of the segment's records go on."""
+        return crc32c(_FILE_ID.pack(self.file_id))
+
+    def encode(self) -> bytes:
+        """Return the header's bytes."""
+        fields = _SEGMENT.pack(
+            SEGMENT_MAGIC, FORMAT_VERSION, HEADER_SIZE, self.file_id, self.number, self.durable, self.epoch, 0,
+            self.created_us, 0,
+        )  # fmt: skip
+        return fields + _CHECKSUM.pack(crc32c(fields))
+
+    @classmethod
+    def decode(cls, data: bytes) -> "SegmentHeader":
+        """Read a header. Raises HeaderError."""
+        _check_header(data, SEGMENT_MAGIC)
+        _, _, _, file_id, number, durable, epoch, _, created_us, _ = _SEGMENT.unpack_from(data)
+        return cls(file_id, number, durable, epoch, created_us)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointHeader:
+    """What the first 64 bytes of a checkpoint say."""
+
+    sequence: int
+    payload_size: int
+    epoch: int
+    created_us: int
+    payload_checksum: int
+
+    def encode(self) -> bytes:
+        """Return the header's bytes."""
+        fields = _CHECKPOINT.pack(
+            CHECKPOINT_MAGIC, FORMAT_VERSION, HEADER_SIZE, self.sequence, self.payload_size, self.epoch, 0,
+            self.created_us, self.payload_checksum, 0,
+        )  # fmt: skip
+        fields = fields.ljust(HEADER_SIZE - _CHECKSUM.size, b"\0")
+        return fields + _CHECKSUM.pack(crc32c(fields))
+
+    @classmethod
+    def decode(cls, data: bytes) -> "CheckpointHeader":
+        """Read a header. Raises HeaderError."""
+        _check_header(data, CHECKPOINT_MAGIC)
+        _, _, _, sequence, payload_size, epoch, _, created_us, payload_checksum, _ = _CHECKPOINT.unpack_from(data)
+        return cls(sequence, payload_size, epoch, created_us, payload_checksum)
+
+
+def _check_header(data: bytes, magic: bytes) -> None:
+    if len(data) < HEADER_SIZE:
+        raise HeaderError("short", f"the header has {len(data)} bytes instead of {HEADER_SIZE}")
+    if not data.startswith(magic):
+        raise HeaderError("magic", "the file does not begin as a file of its kind")
+    (version,) = _CHECKSUM.unpack_from(data, len(magic))
+    # The version is looked at before the checksum: where that stands is for the version to say.
+    if version > FORMAT_VERSION:
+        raise HeaderError("newer", f"the file has format version {version}", version)
+    fields = data[: HEADER_SIZE - _CHECKSUM.size]
+    if _CHECKSUM.pack(crc32c(fields)) != data[len(fields) : HEADER_SIZE]:
+        raise HeaderError("checksum", "the checksum of the header is wrong")
+
+
+def segment_path(directory: Path, number: int) -> Path:
+    """Return where the segment of that number is."""
+    return directory / f"{SEGMENT_PREFIX}{number:0{NUMBER_DIGITS}}"
+
+
+def checkpoint_path(directory: Path, sequence: int) -> Path:
+    """Return where the checkpoint as of that sequence is."""
+    return directory / f"{CHECKPOINT_PREFIX}{sequence:0{NUMBER_DIGITS}}"
+
+
+def spare_path(directory: Path, number: int) -> Path:
+    """Return where the spare file is that once was the segment of that number."""
+    return directory / f"{SPARE_PREFIX}{number:0{NUMBER_DIGITS}}"
+
+
+def number_in(name: str, prefix: str) -> int | None:
+    """Return the number in a file's name, or None if the name is not one with that prefix."""
+    digits = name.removeprefix(prefix)
+    if digits == name or len(digits) < NUMBER_DIGITS or not (digits.isascii() and digits.isdigit()):
+        return None
+    return int(digits)

@@ -1,0 +1,18 @@
+from typing import final
+
+from storage.segment import Segment
+
+@final
+class RecordReader:
+    offset: int
+    batch_offset: int
+    sequence: int
+    mark: int
+    unit_segment: Segment | None
+    unit_offset: int
+    unit_sequence: int
+    reclaimed: bytes | None
+
+    def __init__(self, state_through: int) -> None: ...
+    def begin(self, segment: Segment, data: bytes, offset: int, seed: int, epoch: int) -> None: ...
+    def read(self, count_max: int) -> list[tuple[int, int, bytes, Segment]]: ...

@@ -1,0 +1,25 @@
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+
+
+cdef struct SegmentFile:
+    # What the commit thread knows of a segment. Written by the housekeeper under the committer's mutex.
+    int descriptor
+    int error           # errno of the preparation
+    bint ready          # prepared, or failed to be
+    uint32_t seed       # checksum of the file id, from which every record's checksum goes on
+
+
+@cython.final
+@cython.no_gc
+cdef class Segment:
+    cdef readonly unsigned long long number
+    cdef readonly long long live
+    cdef readonly long long size
+    cdef readonly unsigned long long last_sequence
+    cdef readonly unsigned long long state_sequence
+    cdef readonly bint sealed
+    cdef SegmentFile file
+
+    cpdef void retain(self) noexcept
+    cpdef void release(self) noexcept

@@ -1,0 +1,16 @@
+from typing import final
+
+@final
+class Segment:
+    number: int
+    live: int
+    size: int
+    last_sequence: int
+    state_sequence: int
+    sealed: bool
+
+    def __init__(self, number: int) -> None: ...
+    def retain(self) -> None: ...
+    def release(self) -> None: ...
+    def seal(self) -> None: ...
+    def cut(self, size: int, last_sequence: int) -> None: ...
