@@ -1,0 +1,33 @@
+cimport cython
+
+
+@cython.final
+cdef class Route:
+    cdef readonly bytes address
+    cdef readonly object exchange
+    cdef readonly str routing_key
+    cdef readonly tuple queues
+    cdef readonly tuple durable_queues
+    cdef readonly bint dynamic
+    cdef readonly bint stale
+
+    cpdef Route for_headers(self, object headers)
+
+
+@cython.final
+cdef class RouteCache:
+    cdef readonly Py_ssize_t routes_max
+    cdef readonly Py_ssize_t destinations_max
+    cdef object _find_exchange
+    cdef dict _recent
+    cdef dict _older
+    cdef dict _by_exchange
+    cdef Py_ssize_t _recent_destinations
+
+    cpdef Route resolve(self, bytes address)
+    cpdef forget_queue(self, str name)
+    cpdef forget_exchange(self, object exchange)
+    cpdef clear(self)
+    cdef Route _miss(self, bytes address)
+    cdef _make_room(self, Py_ssize_t destinations)
+    cdef _drop(self, Route route)

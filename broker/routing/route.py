@@ -1,0 +1,137 @@
+"""Routes, and the cache of them that stands between a publish and the exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cython
+
+from broker.routing.address import decode_address, encode_address
+from broker.routing.exchange import Exchange, Queue
+from broker.routing.exchange_type import Headers
+from broker.routing.router import find_queues
+
+ROUTES_MAX = 65_536
+"""How many routes a cache holds."""
+
+DESTINATIONS_MAX = 1_048_576
+"""How many queues the routes in a cache have together. A route that has more than half of it is alone in its half."""
+
+
+class Route:
+    """Where messages with one address go.
+
+    ``queues`` are all of them, ``durable_queues`` those that are durable. If the route is ``dynamic`` it depends
+    on the headers of each message, and ``for_headers`` has to be asked; ``queues`` is empty then. A route may be
+    kept and used again as long as it is not ``stale``.
+    """
+
+    def __init__(self, address: bytes, exchange: Exchange, routing_key: str, found: tuple[Queue, ...] | None) -> None:
+        """Take what ``find_queues`` has found: None makes the route dynamic."""
+        queues = found or ()
+        self.address = address
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.queues = queues
+        self.durable_queues: tuple[Queue, ...] = queues
+        durable_queues = tuple([queue for queue in queues if queue.durable])
+        if len(durable_queues) < len(queues):
+            self.durable_queues = durable_queues
+        self.dynamic = found is None
+        self.stale = False
+
+    def for_headers(self, headers: Headers) -> Route:
+        """Return the route of one message of a dynamic route; it is not cached, and not to be used again."""
+        found = find_queues(self.exchange, self.routing_key, headers)
+        route = Route(self.address, self.exchange, self.routing_key, found)
+        route.stale = True
+        return route
+
+
+class RouteCache:
+    """Routes by address, for one virtual host. What is in it is right: what is no longer right is taken out.
+
+    Exchanges take out their routes by themselves when their bindings change; the virtual host says when a queue
+    comes or goes. The routes are in two halves: when the half of those used since the last time is full, the
+    other half, not used since, goes. A route that leaves the cache is stale, whyever it leaves.
+
+    ``find_exchange`` returns the exchange of a name or raises what ``resolve`` shall raise.
+    """
+
+    def __init__(
+        self,
+        find_exchange: Callable[[str], Exchange],
+        routes_max: int = ROUTES_MAX,
+        destinations_max: int = DESTINATIONS_MAX,
+    ) -> None:
+        self.routes_max = routes_max
+        self.destinations_max = destinations_max
+        self._find_exchange = find_exchange
+        self._recent: dict[bytes, Route] = {}
+        self._older: dict[bytes, Route] = {}
+        self._by_exchange: dict[Exchange, dict[bytes, Route]] = {}
+        self._recent_destinations = 0
+
+    def __len__(self) -> int:
+        return len(self._recent) + len(self._older)
+
+    def resolve(self, address: bytes) -> Route:
+        """Return the route of an address; raises what ``find_exchange`` raises."""
+        route = self._recent.get(address)
+        return self._miss(address) if route is None else route
+
+    def forget_queue(self, name: str) -> None:
+        """Drop the route to a queue over the default exchange: the queue has been declared or deleted."""
+        address = encode_address("", name)
+        route = self._recent.get(address) or self._older.get(address)
+        if route is not None:
+            self._drop(route)
+
+    def forget_exchange(self, exchange: Exchange) -> None:
+        """Drop the routes that start at an exchange."""
+        routes = self._by_exchange.get(exchange)
+        if routes is not None:
+            for route in list(routes.values()):
+                self._drop(route)
+
+    def clear(self) -> None:
+        """Drop every route."""
+        for exchange in list(self._by_exchange):
+            self.forget_exchange(exchange)
+
+    def _miss(self, address: bytes) -> Route:
+        route: Route | None = self._older.pop(address, None)
+        if route is None:
+            name, routing_key = decode_address(address)
+            exchange = self._find_exchange(name)
+            route = Route(address, exchange, routing_key, find_queues(exchange, routing_key, None))
+            self._by_exchange.setdefault(exchange, {})[address] = route
+            exchange.route_cache = self
+        self._make_room(len(route.queues))
+        self._recent[address] = route
+        self._recent_destinations += len(route.queues)
+        return route
+
+    def _make_room(self, destinations: cython.Py_ssize_t) -> None:
+        if not self._recent:
+            return
+        if (
+            len(self._recent) >= self.routes_max // 2
+            or self._recent_destinations + destinations > self.destinations_max // 2
+        ):
+            for route in list(self._older.values()):
+                self._drop(route)
+            self._older = self._recent
+            self._recent = {}
+            self._recent_destinations = 0
+
+    def _drop(self, route: Route) -> None:
+        route.stale = True
+        siblings = self._by_exchange[route.exchange]
+        del siblings[route.address]
+        if not siblings:
+            del self._by_exchange[route.exchange]
+        if self._recent.pop(route.address, None) is not None:
+            self._recent_destinations -= len(route.queues)
+        else:
+            self._older.pop(route.address, None)

@@ -1,0 +1,215 @@
+from dataclasses import dataclass
+
+import pytest
+
+from broker.routing.address import encode_address
+from broker.routing.default import default_exchange
+from broker.routing.exchange import Binding, Exchange
+from broker.routing.registry import find_exchange_type
+from broker.routing.route import Route, RouteCache
+
+
+@dataclass(eq=False)
+class Queue:
+    name: str
+    durable: bool = True
+
+
+class NoSuchExchangeError(Exception):
+    pass
+
+
+class VirtualHost:
+    """Exchanges, queues and a cache, put together as the broker does it."""
+
+    def __init__(self, routes_max: int = 100, destinations_max: int = 1000) -> None:
+        self.queues: dict[str, Queue] = {}
+        self.exchanges = {"": default_exchange(self.queues)}
+        self.cache = RouteCache(self.find_exchange, routes_max, destinations_max)
+
+    def find_exchange(self, name: str) -> Exchange:
+        if name not in self.exchanges:
+            raise NoSuchExchangeError(name)
+        return self.exchanges[name]
+
+    def exchange(self, name: str, type_name: str = "direct") -> Exchange:
+        self.exchanges[name] = Exchange(name, find_exchange_type(type_name)({}))
+        return self.exchanges[name]
+
+    def queue(self, name: str) -> Queue:
+        self.queues[name] = Queue(name)
+        self.cache.forget_queue(name)
+        return self.queues[name]
+
+    def delete_queue(self, name: str) -> None:
+        del self.queues[name]
+        self.cache.forget_queue(name)
+
+    def resolve(self, exchange: str, routing_key: str) -> Route:
+        return self.cache.resolve(encode_address(exchange, routing_key))
+
+
+@pytest.fixture
+def vhost() -> VirtualHost:
+    return VirtualHost()
+
+
+def test_a_route_says_all_there_is_to_know(vhost: VirtualHost) -> None:
+    exchange = vhost.exchange("x", "fanout")
+    queues = [Queue("1"), Queue("2", durable=False), Queue("3")]
+    for queue in queues:
+        exchange.bind(Binding(exchange, queue, ""))
+    route = vhost.resolve("x", "ä")
+    assert route.address == b"\x01x\x02\xc3\xa4"
+    assert route.exchange is exchange
+    assert route.routing_key == "ä"
+    assert route.queues == tuple(queues)
+    assert route.durable_queues == (queues[0], queues[2])
+    assert not route.dynamic
+    assert not route.stale
+
+
+def test_the_second_time_it_is_the_same_route(vhost: VirtualHost) -> None:
+    vhost.exchange("x")
+    assert vhost.resolve("x", "k") is vhost.resolve("x", "k")
+    assert vhost.resolve("x", "k") is not vhost.resolve("x", "l")
+    assert len(vhost.cache) == 2
+
+
+def test_an_unknown_exchange_is_not_remembered(vhost: VirtualHost) -> None:
+    for _ in range(2):
+        with pytest.raises(NoSuchExchangeError, match="x"):
+            vhost.resolve("x", "k")
+    vhost.exchange("x")
+    assert vhost.resolve("x", "k").queues == ()
+
+
+def test_a_malformed_address_is_refused(vhost: VirtualHost) -> None:
+    with pytest.raises(ValueError, match="two short strings"):
+        vhost.cache.resolve(b"\x05abc")
+
+
+def test_binding_and_unbinding_make_routes_stale(vhost: VirtualHost) -> None:
+    exchange, queue = vhost.exchange("x"), vhost.queue("q")
+    before = vhost.resolve("x", "k")
+    exchange.bind(Binding(exchange, queue, "k"))
+    bound = vhost.resolve("x", "k")
+    exchange.bind(Binding(exchange, queue, "k"))
+    exchange.unbind(Binding(exchange, queue, "other"))
+    assert not bound.stale, "nothing has changed"
+    exchange.unbind(Binding(exchange, queue, "k"))
+    after = vhost.resolve("x", "k")
+    assert (before.stale, bound.stale, after.stale) == (True, True, False)
+    assert (before.queues, bound.queues, after.queues) == ((), (queue,), ())
+
+
+def test_a_change_reaches_the_exchanges_upstream_and_no_others(vhost: VirtualHost) -> None:
+    first, second, third, beside = (vhost.exchange(name, "fanout") for name in ("1", "2", "3", "4"))
+    first.bind(Binding(first, second, ""))
+    second.bind(Binding(second, third, ""))
+    third.bind(Binding(third, first, ""))
+    first.bind(Binding(first, beside, ""))
+    queue = vhost.queue("q")
+    routes = {name: vhost.resolve(name, "k") for name in ("1", "2", "3", "4")}
+    third.bind(Binding(third, queue, ""))
+    assert [routes[name].stale for name in ("1", "2", "3", "4")] == [True, True, True, False]
+    assert vhost.resolve("1", "k").queues == (queue,)
+
+
+def test_a_deleted_exchange_leaves_no_route_behind(vhost: VirtualHost) -> None:
+    exchange = vhost.exchange("x")
+    route = vhost.resolve("x", "k")
+    del vhost.exchanges["x"]
+    exchange.unbind_all()
+    assert route.stale
+    with pytest.raises(NoSuchExchangeError):
+        vhost.resolve("x", "k")
+
+
+def test_queues_that_come_and_go_cost_only_their_own_route(vhost: VirtualHost) -> None:
+    exchange, queue = vhost.exchange("x"), vhost.queue("bound")
+    exchange.bind(Binding(exchange, queue, "k"))
+    kept = [vhost.resolve("x", "k"), vhost.resolve("", "bound")]
+    for _ in range(3):
+        unroutable = vhost.resolve("", "short-lived")
+        assert unroutable.queues == ()
+        short_lived = vhost.queue("short-lived")
+        assert unroutable.stale
+        route = vhost.resolve("", "short-lived")
+        assert route.queues == (short_lived,)
+        vhost.delete_queue("short-lived")
+        assert route.stale
+    assert not any(route.stale for route in kept)
+    assert len(vhost.cache) == 2
+
+
+def test_clearing_makes_every_route_stale(vhost: VirtualHost) -> None:
+    for name in ("x", "y"):
+        vhost.exchange(name)
+    routes = [vhost.resolve(name, key) for name in ("x", "y", "") for key in ("k", "l")]
+    vhost.cache.clear()
+    assert all(route.stale for route in routes)
+    assert len(vhost.cache) == 0
+
+
+def test_headers_make_a_route_dynamic(vhost: VirtualHost) -> None:
+    source, headers = vhost.exchange("x"), vhost.exchange("h", "headers")
+    queue, transient = vhost.queue("q"), Queue("t", durable=False)
+    source.bind(Binding(source, headers, "h"))
+    headers.bind(Binding(headers, queue, "", {"a": 1}))
+    headers.bind(Binding(headers, transient, "", {"a": 1}))
+    assert not vhost.resolve("x", "k").dynamic
+    for name in ("x", "h"):
+        route = vhost.resolve(name, "h")
+        assert route.dynamic
+        assert route.queues == ()
+        assert route is vhost.resolve(name, "h")
+        matching = route.for_headers(lambda: {"a": 1})
+        assert matching.queues == (queue, transient)
+        assert matching.durable_queues == (queue,)
+        assert matching.address == route.address
+        assert matching.stale, "it must not be taken for the next message"
+        assert not matching.dynamic
+        assert route.for_headers(lambda: {"a": 2}).queues == ()
+
+
+def test_the_number_of_routes_is_bounded_and_used_ones_stay() -> None:
+    vhost = VirtualHost(routes_max=10)
+    vhost.exchange("x")
+    favourite = vhost.resolve("x", "favourite")
+    routes = []
+    for number in range(100):
+        routes.append(vhost.resolve("x", str(number)))
+        assert len(vhost.cache) <= 10
+        assert vhost.resolve("x", "favourite") is favourite
+    assert sum(not route.stale for route in routes) < 10, "who leaves the cache is stale"
+
+
+def test_the_number_of_destinations_is_bounded() -> None:
+    vhost = VirtualHost(routes_max=1000, destinations_max=100)
+    exchange = vhost.exchange("x", "fanout")
+    for number in range(20):
+        exchange.bind(Binding(exchange, Queue(str(number)), ""))
+    routes = []
+    for number in range(50):
+        routes.append(vhost.resolve("x", str(number)))
+        assert sum(len(route.queues) for route in routes if not route.stale) <= 100
+    for number in range(20, 200):
+        exchange.bind(Binding(exchange, Queue(str(number)), ""))
+    assert len(vhost.cache) == 0
+    large = [vhost.resolve("x", str(number)) for number in range(10)]
+    assert [route.stale for route in large] == [True] * 8 + [False] * 2
+    assert vhost.resolve("x", "9") is large[9]
+
+
+def test_routes_that_are_dropped_make_room() -> None:
+    vhost = VirtualHost(routes_max=1000, destinations_max=100)
+    quiet, busy = vhost.exchange("quiet"), vhost.exchange("busy", "fanout")
+    for number in range(20):
+        busy.bind(Binding(busy, Queue(str(number)), ""))
+    kept = vhost.resolve("quiet", "k")
+    for number in range(20):
+        vhost.resolve("busy", "k")
+        vhost.resolve("quiet", str(number))
+        busy.bind(Binding(busy, quiet, str(number)))
+    assert not kept.stale
