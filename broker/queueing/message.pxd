@@ -1,5 +1,7 @@
 cimport cython
 
+from storage.segment cimport Segment
+
 
 @cython.final
 @cython.no_gc
@@ -9,5 +11,9 @@ cdef class Message:
     cdef readonly bytes header
     cdef readonly bytes body
     cdef readonly bint persistent
+    # Set while durable queues hold the message: where the journal keeps it, and how many of them.
+    cdef Segment segment
+    cdef unsigned int holders
 
-    cpdef Py_ssize_t size(self)
+
+cdef Message new_message(bytes address, bytes header, bytes body, bint persistent)

@@ -2,6 +2,8 @@
 
 import cython
 
+from storage.segment import Segment
+
 
 class Message:
     """One published message.
@@ -16,8 +18,15 @@ class Message:
         self.header = header
         self.body = body
         self.persistent = persistent
+        self.segment: Segment | None = None
+        self.holders = 0
 
-    def size(self) -> cython.Py_ssize_t:
-        """Return the number of bytes of the body."""
-        total: cython.Py_ssize_t = len(self.body)
-        return total
+
+def new_message(address: bytes, header: bytes, body: bytes, persistent: cython.bint) -> Message:
+    """Return ``Message(...)``, without the cost of a Python call when compiled."""
+    message: Message = Message.__new__(Message)
+    message.address = address
+    message.header = header
+    message.body = body
+    message.persistent = persistent
+    return message

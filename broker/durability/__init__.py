@@ -1,0 +1,1 @@
+"""What the broker writes into the journal, and how it is replayed."""

@@ -1,0 +1,101 @@
+"""The definitions of a virtual host as the journal keeps them: exchanges, queues and bindings, and their removal.
+
+Each is a MessagePack array that begins with its kind. Arguments are kept as the octets of their field table, so that
+every type survives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Definition(msgspec.Struct, frozen=True, array_like=True):
+    """A change of what a virtual host consists of."""
+
+
+class ExchangeDeclared(Definition, frozen=True, array_like=True, tag_field="kind", tag="exchange"):
+    """A durable exchange was declared."""
+
+    name: str
+    type: str
+    auto_delete: bool
+    internal: bool
+    arguments: bytes
+
+
+class ExchangeDeleted(Definition, frozen=True, array_like=True, tag_field="kind", tag="-exchange"):
+    """A durable exchange was deleted, with all its bindings."""
+
+    name: str
+
+
+class QueueDeclared(Definition, frozen=True, array_like=True, tag_field="kind", tag="queue"):
+    """A durable queue was declared. No message of it has a position below ``next_position`` from here on."""
+
+    name: str
+    number: int
+    auto_delete: bool
+    arguments: bytes
+    next_position: int
+    delivered_position: int
+
+
+class QueueDeleted(Definition, frozen=True, array_like=True, tag_field="kind", tag="-queue"):
+    """A durable queue was deleted, with its messages and all its bindings."""
+
+    name: str
+    number: int
+
+
+class Bound(Definition, frozen=True, array_like=True, tag_field="kind", tag="binding"):
+    """A durable exchange was bound to a durable queue, or (``to_exchange``) to another durable exchange."""
+
+    source: str
+    destination: str
+    to_exchange: bool
+    routing_key: str
+    arguments: bytes
+
+
+class Unbound(Definition, frozen=True, array_like=True, tag_field="kind", tag="-binding"):
+    """A binding was removed."""
+
+    source: str
+    destination: str
+    to_exchange: bool
+    routing_key: str
+    arguments: bytes
+
+
+AnyDefinition = ExchangeDeclared | ExchangeDeleted | QueueDeclared | QueueDeleted | Bound | Unbound
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(AnyDefinition)
+
+
+class Snapshot(msgspec.Struct, frozen=True, array_like=True):
+    """All definitions at one time, and the number that the next queue gets."""
+
+    next_queue_number: int
+    definitions: Sequence[AnyDefinition]
+
+
+_snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
+
+
+def encode(definition: Definition | Snapshot) -> bytes:
+    """Return the octets of a definition, or of a snapshot."""
+    return _encoder.encode(definition)
+
+
+def decode(payload: bytes) -> AnyDefinition:
+    """Return the definition in a record. Raises ``msgspec.ValidationError`` for anything else."""
+    definition: AnyDefinition = _decoder.decode(payload)
+    return definition
+
+
+def decode_snapshot(payload: bytes) -> Snapshot:
+    """Return the definitions in a checkpoint. Raises ``msgspec.ValidationError`` for anything else."""
+    return _snapshot_decoder.decode(payload)

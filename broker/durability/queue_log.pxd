@@ -1,0 +1,50 @@
+from broker.queueing.message cimport Message
+from storage.journal cimport Journal
+
+
+cdef enum RecordKind:
+    RECORD_PUBLISH = 1
+    RECORD_SETTLE = 2
+    RECORD_UNIT_END = 3
+    RECORD_DEFINITION = 128       # at least KIND_STATE_MIN of storage.record: checkpoints cover it
+
+
+cdef struct PositionRange:
+    unsigned long long first
+    unsigned long long last
+
+
+cdef class QueueLog:
+    cdef readonly VirtualHostJournal owner
+    cdef readonly unsigned int number
+    cdef readonly unsigned long long delivered_position
+    cdef PositionRange *ranges           # settled since the last record, ascending as far as they came so
+    cdef Py_ssize_t range_count
+    cdef Py_ssize_t range_capacity
+    cdef unsigned long long written_delivered_position
+    cdef bint touched
+    cdef bint dropped
+
+    cdef int acknowledge(self, Message message, unsigned long long position) except -1
+    cdef int mark_delivered(self, Message message, unsigned long long position) except -1
+    cdef int _touch(self) except -1
+    cdef int _write(self) except -1
+
+
+cdef class VirtualHostJournal:
+    cdef readonly Journal journal
+    cdef object touched
+    cdef list _touched
+    cdef bint _in_unit
+    cdef unsigned long long _sequence_before_unit
+
+    cdef unsigned char *_begin_publish(self, Message message, unsigned int queue_count) except NULL
+    cdef unsigned char *_add_queue(self, unsigned char *at, QueueLog log, unsigned long long position) noexcept
+    cdef unsigned long long _end_publish(self, unsigned char *at, Message message) except 0
+    cdef unsigned long long publish_to_one(
+        self, Message message, QueueLog log, unsigned long long position
+    ) except 0
+    cpdef unsigned long long publish_to_many(self, Message message, list logs, list positions) except 0
+    cpdef int begin_unit(self) except -1
+    cpdef unsigned long long end_unit(self)
+    cpdef int write_settled(self) except -1

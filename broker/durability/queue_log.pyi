@@ -1,0 +1,54 @@
+from collections.abc import Callable
+from typing import Final
+
+from broker.queueing.message import Message
+from storage.journal import Journal
+from storage.segment import Segment
+
+RECORD_KINDS: Final[dict[str, int]]
+
+class QueueLog:
+    """A durable queue's side of the journal.
+
+    What is settled (acknowledged, dropped, purged) and how far the queue has delivered is gathered here during a
+    turn of the event loop, and written as one record at its end.
+    """
+
+    owner: Final[VirtualHostJournal]
+    number: Final[int]
+    delivered_position: int
+    def __init__(self, owner: VirtualHostJournal, number: int) -> None:
+        """``number`` identifies the queue in the journal, and is never used again for another one."""
+    def acknowledge(self, message: Message, position: int) -> None: ...
+    def mark_delivered(self, message: Message, position: int) -> None: ...
+    def restore(self, message: Message, segment: Segment) -> None:
+        """Count a message that recovery found for this queue."""
+    def restore_delivered(self, position: int) -> None:
+        """Take over how far the queue had delivered."""
+    def drop(self) -> None:
+        """Write nothing more: the queue has been deleted, and its definition's removal says it all."""
+
+class VirtualHostJournal:
+    """What one virtual host writes into its journal."""
+
+    journal: Final[Journal]
+    def __init__(self, journal: Journal, touched: Callable[[], None]) -> None:
+        """``touched`` is called when there is something to write or to commit at the end of the turn."""
+    def publish_to_one(self, message: Message, log: QueueLog, position: int) -> int:
+        """Write a message for one queue; return the number of the batch that makes it durable."""
+    def publish_to_many(self, message: Message, logs: list[QueueLog], positions: list[int]) -> int:
+        """Write a message for several queues, with its position in each; return the batch that makes it durable."""
+    def begin_unit(self) -> None:
+        """Make all records until ``end_unit()`` one: after a crash there are all of them or none."""
+    def end_unit(self) -> int:
+        """Finish the unit; return the number of the batch that makes it durable, 0 if it has no records."""
+    def define(self, payload: bytes) -> int:
+        """Write a definition; return the number of the batch that makes it durable."""
+    def write_settled(self) -> None:
+        """Write what the queues have gathered."""
+
+def decode_publish(payload: bytes) -> tuple[list[tuple[int, int]], Message]:
+    """Return the queues (number, position) of a publish record, and the message."""
+
+def decode_settle(payload: bytes) -> tuple[int, int, list[tuple[int, int]]]:
+    """Return queue number, delivered position and settled ranges (first and last position) of a settle record."""

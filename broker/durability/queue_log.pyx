@@ -1,0 +1,275 @@
+"""The journal's records of messages: how they are written, and read back.
+
+All integers are little-endian. Strings are preceded by their size.
+
+    publish     u32 queue count, then for each: u32 queue number, u64 position
+                u16 address size, address, u32 header size, header, and the body to the end of the record
+    settle      u32 queue number, u64 delivered position, then to the end of the record: u64 first, u64 last position
+    unit end    nothing; it closes a unit of several records
+    definition  see broker.durability.definitions
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
+
+from broker.queueing.message cimport Message
+from storage.journal cimport Journal
+from storage.segment cimport Segment
+
+cdef enum:
+    QUEUE_ENTRY_SIZE = 12
+    RANGE_SIZE = 16
+    # A settle record holds at most this many ranges; with more, several are written.
+    RANGE_COUNT_MAX = 4096
+    RANGE_CAPACITY_KEPT = 64
+
+RECORD_KINDS = {
+    "publish": RECORD_PUBLISH,
+    "settle": RECORD_SETTLE,
+    "unit_end": RECORD_UNIT_END,
+    "definition": RECORD_DEFINITION,
+}
+
+
+cdef inline unsigned char *put(unsigned char *at, const void *value, Py_ssize_t size) noexcept nogil:
+    memcpy(at, value, size)
+    return at + size
+
+
+cdef class QueueLog:
+    def __cinit__(self, VirtualHostJournal owner not None, unsigned int number):
+        self.owner = owner
+        self.number = number
+
+    def __dealloc__(self):
+        free(self.ranges)
+
+    cdef int acknowledge(self, Message message, unsigned long long position) except -1:
+        """The queue has done with a message. One that is not in the journal costs nothing."""
+        cdef PositionRange *grown
+        cdef Py_ssize_t capacity
+        if message.segment is None:
+            return 0
+        message.holders -= 1
+        if message.holders == 0:
+            self.owner.journal.release(message.segment)
+            message.segment = None
+        if self.dropped:
+            return 0
+        if self.range_count and self.ranges[self.range_count - 1].last + 1 == position:
+            self.ranges[self.range_count - 1].last = position
+            return 0
+        if self.range_count == RANGE_COUNT_MAX:
+            self._write()
+        if self.range_count == self.range_capacity:
+            capacity = max(4, 2 * self.range_capacity)
+            grown = <PositionRange *>realloc(self.ranges, capacity * sizeof(PositionRange))
+            if grown is NULL:
+                raise MemoryError
+            self.ranges = grown
+            self.range_capacity = capacity
+        self.ranges[self.range_count].first = self.ranges[self.range_count].last = position
+        self.range_count += 1
+        if not self.touched:
+            self._touch()
+        return 0
+
+    cdef int mark_delivered(self, Message message, unsigned long long position) except -1:
+        """The queue has delivered a message: should the broker die, it comes back as redelivered."""
+        if message.segment is not None and position > self.delivered_position:
+            self.delivered_position = position
+            if not self.touched and not self.dropped:
+                self._touch()
+        return 0
+
+    cdef int _touch(self) except -1:
+        self.touched = True
+        self.owner._touched.append(self)
+        self.owner.touched()
+        return 0
+
+    cdef int _write(self) except -1:
+        """Write a settle record."""
+        cdef Py_ssize_t size = 12 + self.range_count * RANGE_SIZE
+        cdef unsigned char *at = self.owner.journal.reserve(RECORD_SETTLE, size)
+        at = put(at, &self.number, 4)
+        at = put(at, &self.delivered_position, 8)
+        put(at, self.ranges, self.range_count * RANGE_SIZE)
+        self.owner.journal.seal(not self.owner._in_unit)
+        self.written_delivered_position = self.delivered_position
+        self.range_count = 0
+        if self.range_capacity > RANGE_CAPACITY_KEPT:
+            free(self.ranges)
+            self.ranges = NULL
+            self.range_capacity = 0
+        return 0
+
+    def restore(self, Message message not None, Segment segment not None):
+        if message.segment is None:
+            message.segment = segment
+            segment.retain()
+        message.holders += 1
+
+    def restore_delivered(self, unsigned long long position):
+        if position > self.delivered_position:
+            self.delivered_position = self.written_delivered_position = position
+
+    def drop(self):
+        self.dropped = True
+        self.range_count = 0
+
+
+cdef class VirtualHostJournal:
+    def __cinit__(self, Journal journal not None, touched not None):
+        self.journal = journal
+        self.touched = touched
+        self._touched = []
+
+    cdef unsigned char *_begin_publish(self, Message message, unsigned int queue_count) except NULL:
+        """Begin the record of a message; the queues follow, then _end_publish()."""
+        cdef unsigned char *at = self.journal.reserve(
+            RECORD_PUBLISH,
+            4
+            + queue_count * QUEUE_ENTRY_SIZE
+            + 2
+            + PyBytes_GET_SIZE(message.address)
+            + 4
+            + PyBytes_GET_SIZE(message.header)
+            + PyBytes_GET_SIZE(message.body),
+        )
+        message.holders = queue_count
+        return put(at, &queue_count, 4)
+
+    cdef unsigned char *_add_queue(self, unsigned char *at, QueueLog log, unsigned long long position) noexcept:
+        return put(put(at, &log.number, 4), &position, 8)
+
+    cdef unsigned long long _end_publish(self, unsigned char *at, Message message) except 0:
+        """Finish the record of a message; return the number of the batch that makes it durable."""
+        cdef unsigned short address_size = <unsigned short>PyBytes_GET_SIZE(message.address)
+        cdef unsigned int header_size = <unsigned int>PyBytes_GET_SIZE(message.header)
+        at = put(put(at, &address_size, 2), PyBytes_AS_STRING(message.address), address_size)
+        at = put(put(at, &header_size, 4), PyBytes_AS_STRING(message.header), header_size)
+        put(at, PyBytes_AS_STRING(message.body), PyBytes_GET_SIZE(message.body))
+        self.journal.seal(not self._in_unit)
+        message.segment = self.journal.current
+        self.journal.retain(message.segment)
+        self.touched()
+        return self.journal.open_batch
+
+    cdef unsigned long long publish_to_one(
+        self, Message message, QueueLog log, unsigned long long position
+    ) except 0:
+        """Write a message for one queue; return the number of the batch that makes it durable."""
+        return self._end_publish(self._add_queue(self._begin_publish(message, 1), log, position), message)
+
+    cpdef unsigned long long publish_to_many(self, Message message, list logs, list positions) except 0:
+        """Write a message for several queues, with its position in each; return the batch that makes it durable."""
+        cdef unsigned char *at = self._begin_publish(message, <unsigned int>len(logs))
+        cdef Py_ssize_t index
+        for index in range(len(logs)):
+            at = self._add_queue(at, <QueueLog>logs[index], <unsigned long long>positions[index])
+        return self._end_publish(at, message)
+
+    cpdef int begin_unit(self) except -1:
+        self.write_settled()
+        self._in_unit = True
+        self._sequence_before_unit = self.journal.sequence
+        return 0
+
+    cpdef unsigned long long end_unit(self):
+        """Finish the unit; return the number of the batch that makes it durable, 0 if it has no records."""
+        self.write_settled()
+        self._in_unit = False
+        if self.journal.sequence != self._sequence_before_unit:
+            self.journal.reserve(RECORD_UNIT_END, 0)
+            self.journal.seal(True)
+            self.touched()
+            return self.journal.open_batch
+        return 0
+
+    def define(self, bytes payload not None):
+        put(
+            self.journal.reserve(RECORD_DEFINITION, PyBytes_GET_SIZE(payload)),
+            PyBytes_AS_STRING(payload),
+            PyBytes_GET_SIZE(payload),
+        )
+        self.journal.seal(not self._in_unit)
+        self.touched()
+        return self.journal.open_batch
+
+    cpdef int write_settled(self) except -1:
+        cdef QueueLog log
+        if self._touched:
+            for log in self._touched:
+                log.touched = False
+                # After a failure nothing is written any more; the messages come back at the next start.
+                if log.dropped or self.journal.failed:
+                    log.range_count = 0
+                elif log.range_count or log.delivered_position != log.written_delivered_position:
+                    log._write()
+            self._touched.clear()
+        return 0
+
+
+cdef class Cursor:
+    """Reads a record's payload, and refuses to read past its end."""
+
+    cdef const unsigned char *at
+    cdef Py_ssize_t left
+
+    cdef int copy(self, void *value, Py_ssize_t size) except -1:
+        if size > self.left:
+            raise ValueError(f"the record ends {size - self.left} octets early")
+        memcpy(value, self.at, size)
+        self.at += size
+        self.left -= size
+        return 0
+
+    cdef bytes octets(self, Py_ssize_t size):
+        if size > self.left:
+            raise ValueError(f"the record ends {size - self.left} octets early")
+        value = PyBytes_FromStringAndSize(<const char *>self.at, size)
+        self.at += size
+        self.left -= size
+        return value
+
+
+cdef Cursor read(const unsigned char[::1] payload):
+    cdef Cursor cursor = Cursor.__new__(Cursor)
+    cursor.left = payload.shape[0]
+    cursor.at = &payload[0] if cursor.left else NULL
+    return cursor
+
+
+def decode_publish(const unsigned char[::1] payload):
+    cdef Cursor cursor = read(payload)
+    cdef unsigned int queue_count = 0, number = 0, header_size = 0
+    cdef unsigned short address_size = 0
+    cdef unsigned long long position = 0
+    queues = []
+    cursor.copy(&queue_count, 4)
+    for _ in range(queue_count):
+        cursor.copy(&number, 4)
+        cursor.copy(&position, 8)
+        queues.append((number, position))
+    cursor.copy(&address_size, 2)
+    address = cursor.octets(address_size)
+    cursor.copy(&header_size, 4)
+    header = cursor.octets(header_size)
+    return queues, Message(address, header, cursor.octets(cursor.left), True)
+
+
+def decode_settle(const unsigned char[::1] payload):
+    cdef Cursor cursor = read(payload)
+    cdef unsigned int number = 0
+    cdef unsigned long long delivered = 0
+    cdef PositionRange settled
+    settled.first = settled.last = 0
+    ranges = []
+    cursor.copy(&number, 4)
+    cursor.copy(&delivered, 8)
+    while cursor.left:
+        cursor.copy(&settled, RANGE_SIZE)
+        ranges.append((settled.first, settled.last))
+    return number, delivered, ranges

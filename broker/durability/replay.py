@@ -1,0 +1,110 @@
+"""From a journal's records to the state of a virtual host: which definitions stand, and which messages are left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from broker.durability.definitions import (
+    Bound,
+    ExchangeDeclared,
+    ExchangeDeleted,
+    QueueDeclared,
+    QueueDeleted,
+    Unbound,
+    decode,
+    decode_snapshot,
+)
+from broker.durability.queue_log import RECORD_KINDS, decode_publish, decode_settle
+from broker.queueing.message import Message
+from storage.segment import Segment
+
+_PUBLISH = RECORD_KINDS["publish"]
+_SETTLE = RECORD_KINDS["settle"]
+_DEFINITION = RECORD_KINDS["definition"]
+
+
+@dataclass(slots=True)
+class ReplayedQueue:
+    """A queue, and its messages by position, in order."""
+
+    definition: QueueDeclared
+    next_position: int = 1
+    delivered_position: int = 0
+    messages: dict[int, tuple[Message, Segment]] = field(default_factory=dict)
+
+    def settle(self, first: int, last: int) -> None:
+        """Drop the messages at the positions ``first`` to ``last``."""
+        self.next_position = max(self.next_position, last + 1)
+        if last - first < len(self.messages):
+            for position in range(first, last + 1):
+                self.messages.pop(position, None)
+        else:
+            self.messages = {at: held for at, held in self.messages.items() if not first <= at <= last}
+
+
+class Replay:
+    """The state that the records lead to. Replaying the same records gives the same state."""
+
+    def __init__(self) -> None:
+        self.exchanges: dict[str, ExchangeDeclared] = {}
+        self.queues: dict[int, ReplayedQueue] = {}
+        self.bindings: dict[tuple[str, str, bool, str, bytes], Bound] = {}
+        self.next_queue_number = 1
+
+    def take_checkpoint(self, payload: bytes) -> None:
+        """Begin with the definitions in a checkpoint."""
+        snapshot = decode_snapshot(payload)
+        self.next_queue_number = snapshot.next_queue_number
+        for definition in snapshot.definitions:
+            self._define(definition)
+
+    def take_records(self, records: Iterable[tuple[int, int, bytes, Segment]]) -> None:
+        """Take in records (kind, sequence, payload, segment) in their order."""
+        queues = self.queues
+        for kind, _, payload, segment in records:
+            if kind == _PUBLISH:
+                targets, message = decode_publish(payload)
+                for number, position in targets:
+                    queue = queues.get(number)
+                    # A publish that was on its way when its queue was deleted has nowhere to go.
+                    if queue is not None:
+                        queue.messages[position] = (message, segment)
+                        queue.next_position = max(queue.next_position, position + 1)
+            elif kind == _SETTLE:
+                number, delivered_position, ranges = decode_settle(payload)
+                queue = queues.get(number)
+                if queue is not None:
+                    queue.delivered_position = max(queue.delivered_position, delivered_position)
+                    for first, last in ranges:
+                        queue.settle(first, last)
+            elif kind == _DEFINITION:
+                self._define(decode(payload))
+
+    def _define(self, definition: object) -> None:
+        match definition:
+            case ExchangeDeclared(name=name):
+                self.exchanges[name] = definition
+            case ExchangeDeleted(name=name):
+                self.exchanges.pop(name, None)
+                self._drop_bindings(name, to_exchange=True)
+                for key in [key for key in self.bindings if key[0] == name]:
+                    del self.bindings[key]
+            case QueueDeclared(number=number):
+                self.queues[number] = ReplayedQueue(definition, definition.next_position, definition.delivered_position)
+                self.next_queue_number = max(self.next_queue_number, number + 1)
+            case QueueDeleted(name=name, number=number):
+                self.queues.pop(number, None)
+                self._drop_bindings(name, to_exchange=False)
+            case Bound():
+                self.bindings[_key(definition)] = definition
+            case Unbound():
+                self.bindings.pop(_key(definition), None)
+
+    def _drop_bindings(self, destination: str, *, to_exchange: bool) -> None:
+        for key in [key for key in self.bindings if key[1] == destination and key[2] == to_exchange]:
+            del self.bindings[key]
+
+
+def _key(binding: Bound | Unbound) -> tuple[str, str, bool, str, bytes]:
+    return (binding.source, binding.destination, binding.to_exchange, binding.routing_key, binding.arguments)

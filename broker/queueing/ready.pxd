@@ -1,0 +1,30 @@
+from cpython.object cimport PyObject
+
+from broker.queueing.message cimport Message
+
+
+cdef struct ReadyEntry:
+    PyObject *message                # owned
+    unsigned long long position
+    bint redelivered
+
+
+cdef class ReadyMessages:
+    cdef ReadyEntry *ring
+    cdef Py_ssize_t ring_head
+    cdef Py_ssize_t ring_length
+    cdef Py_ssize_t ring_capacity    # a power of two, or zero
+    cdef ReadyEntry *heap
+    cdef Py_ssize_t heap_length
+    cdef Py_ssize_t heap_capacity
+    # Of the message that take_first() returned last.
+    cdef readonly unsigned long long taken_position
+    cdef readonly bint taken_redelivered
+
+    cdef Py_ssize_t length(self) noexcept
+    cdef int append(self, Message message, unsigned long long position, bint redelivered) except -1
+    cdef int put_back(self, Message message, unsigned long long position, bint redelivered) except -1
+    cdef Message take_first(self)
+    cdef int _resize_ring(self, Py_ssize_t capacity) except -1
+    cdef void _shrink_ring(self) noexcept
+    cdef void _sink_last(self) noexcept
