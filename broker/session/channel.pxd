@@ -1,0 +1,83 @@
+cimport cython
+
+from broker.metrics.counters cimport Counters
+from broker.queueing.consumer cimport Consumer, DeliveryTarget
+from broker.queueing.message cimport Message, new_message
+from broker.queueing.queue cimport Queue
+from broker.routing.route cimport Route, RouteCache
+from broker.durability.queue_log cimport VirtualHostJournal
+from broker.session.confirms cimport Confirms
+from broker.session.outlet cimport Outlet
+from broker.session.unacked cimport UnackedDeliveries
+from protocol.amqp cimport content_header
+from protocol.amqp.reader cimport FrameReader
+
+
+cdef int ACKNOWLEDGE
+cdef int REQUEUE
+
+cdef int EXPECT_METHOD
+cdef int EXPECT_HEADER
+cdef int EXPECT_BODY
+
+cdef unsigned int PUBLISH_MANDATORY
+cdef unsigned int PUBLISH_IMMEDIATE
+
+
+@cython.final
+cdef class Channel(DeliveryTarget):
+    cdef readonly Outlet connection
+    cdef readonly unsigned int number
+    cdef readonly object vhost
+    cdef readonly dict consumers
+    cdef readonly UnackedDeliveries unacked
+    cdef public bint is_open
+    cdef public bint close_sent
+    cdef public unsigned int prefetch_count
+    cdef public unsigned int global_prefetch_count
+    cdef public unsigned int consumed_unacked_count
+    cdef public Confirms confirms
+    cdef public object transaction
+    cdef public str last_queue_name
+    cdef readonly set exchanges_allowed
+    cdef Counters _counters
+    cdef RouteCache _routes
+    cdef VirtualHostJournal _journal
+    cdef unsigned long long _delivery_tag
+    cdef list _replies_waiting
+    cdef bint _confirms_owed
+    cdef bint _waits_for_journal
+    # The exchange and routing key, and the content header, that were published last: most publishers repeat them.
+    cdef Route _route
+    cdef bytes _header
+    cdef int _header_delivery_mode
+    # The content that is being received, and how far.
+    cdef int _content_state
+    cdef bytes _content_address
+    cdef unsigned int _content_flags
+    cdef bytes _content_header
+    cdef unsigned long long _content_left
+    cdef bytes _content_body
+    cdef list _content_pieces
+    cdef Py_ssize_t _content_received
+
+    cdef unsigned long long max_message_size_bytes
+
+    cdef int receive_content(self, FrameReader reader) except -1
+    cdef int receive_publish(self, FrameReader reader) except -1
+    cdef int receive_header(self, FrameReader reader) except -1
+    cdef int receive_body(self, FrameReader reader) except -1
+    cdef int check_no_content(self) except -1
+    cdef int _complete_content(self) except -1
+    cdef int _find_route(self, bytes address) except -1
+    cdef int _learn_header(self, bytes header) except -1
+    cdef int _publish(self, unsigned int flags, bytes body) except -1
+    cpdef int route_message(self, Route route, Message message, unsigned int flags) except -1
+    cdef int _count_published(self, unsigned long long batch) except -1
+    cdef int settle(
+        self, unsigned long long delivery_tag, bint multiple, int how, unsigned int method_id
+    ) except -1
+    cdef Queue _settle_one(self, unsigned long long delivery_tag, int how)
+    cpdef Queue settle_taken(
+        self, Message message, unsigned long long position, Queue queue, Consumer consumer, int how
+    )

@@ -1,0 +1,490 @@
+"""A channel: what is published on it, delivered over it, and acknowledged."""
+
+from typing import Any
+
+import cython
+
+from broker.queueing.consumer import Consumer, DeliveryTarget
+from broker.queueing.message import Message
+from broker.queueing.queue import Queue
+from broker.routing.address import decode_address
+from broker.routing.route import Route
+from broker.session.confirms import Confirms
+from broker.session.outlet import Outlet
+from broker.session.publish_checks import check_exchange, check_properties
+from broker.session.unacked import ACKNOWLEDGE, REQUEUE, UnackedDeliveries
+from protocol.amqp import codec, content_header
+from protocol.amqp.errors import (
+    frame_error,
+    not_implemented,
+    precondition_failed,
+    syntax_error,
+    unexpected_frame,
+)
+from protocol.amqp.methods import BasicCancel, BasicGetEmpty, BasicGetOk, BasicReturn, Method
+from protocol.amqp.reader import FrameReader
+
+if not cython.compiled:
+    from broker.queueing.message import new_message
+
+# What the channel expects next (specification, section 4.2.6).
+EXPECT_METHOD = 0
+EXPECT_HEADER = 1
+EXPECT_BODY = 2
+
+# Up to this size a body is received into its final place; the memory of larger ones is not taken on the mere word
+# of the publisher, but piece by piece as they come.
+BODY_PREALLOCATED_SIZE_MAX_BYTES = 1024 * 1024
+
+# The absolute limit of RabbitMQ, whatever is configured.
+BODY_SIZE_MAX_BYTES = 512 * 1024 * 1024
+
+PUBLISH_MANDATORY = 1
+PUBLISH_IMMEDIATE = 2
+
+
+class Channel(DeliveryTarget):
+    """One channel of a connection.
+
+    Until channel.open it is not ``is_open``. When the broker has closed it for an error it is ``close_sent``, and
+    ignores everything until the client has answered.
+    """
+
+    def __init__(self, connection: Outlet, number: int, vhost: Any, max_message_size_bytes: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.vhost = vhost
+        self.max_message_size_bytes = max_message_size_bytes
+        self.consumers: dict[str, Consumer] = {}
+        self.unacked = UnackedDeliveries()
+        self.is_open = False
+        self.close_sent = False
+        self.prefetch_count = 0
+        self.global_prefetch_count = 0
+        self.consumed_unacked_count = 0
+        self.confirms: Confirms | None = None
+        self.transaction: Any = None
+        self.last_queue_name: str | None = None
+        self.exchanges_allowed: set[str] = set()
+        self._counters = connection.counters
+        self._routes = vhost.routes
+        self._journal = vhost.journal
+        self._delivery_tag = 0
+        self._replies_waiting: list[tuple[int, bytes]] = []
+        self._confirms_owed = False
+        self._waits_for_journal = False
+        self._route: Route | None = None
+        self._header = b""
+        self._header_delivery_mode = 0
+        self._content_state = EXPECT_METHOD
+        self._content_address = b""
+        self._content_flags = 0
+        self._content_header = b""
+        self._content_left = 0
+        self._content_body: bytes | None = None
+        self._content_pieces: list[bytes] = []
+        self._content_received = 0
+
+    # Receiving content
+
+    def receive_content(self, reader: FrameReader) -> int:
+        """Take a basic.publish that came with all of its content."""
+        if self._content_state != EXPECT_METHOD:
+            self.check_no_content()
+        if reader.payload_size > self.max_message_size_bytes:
+            raise self._too_large(reader.payload_size)
+        route = self._route
+        if route is None or route.stale or not reader.same_address(route.address):
+            self._find_route(reader.address_octets())
+        if not reader.same_header(self._header):
+            self._learn_header(reader.header_octets())
+        return self._publish(reader.flags, reader.payload_octets())
+
+    def receive_publish(self, reader: FrameReader) -> int:
+        """Take a basic.publish whose content is still to come."""
+        self.check_no_content()
+        self._content_address = reader.address_octets()
+        self._content_flags = reader.flags
+        self._content_state = EXPECT_HEADER
+        return 0
+
+    def receive_header(self, reader: FrameReader) -> int:
+        """Take a content header."""
+        if self._content_state != EXPECT_HEADER:
+            self.check_no_content()
+            raise unexpected_frame("expected method frame, got non method frame instead")
+        header = reader.payload_octets()
+        if content_header.weight(header) != 0:
+            raise unexpected_frame("expected content header for class 60, got non content header frame instead", 60, 40)
+        class_id = content_header.class_id(header)
+        if class_id != 60:
+            text = f"expected content header for class 60, got one for class {class_id} instead"
+            raise unexpected_frame(text, 60, 40)
+        size: cython.ulonglong = content_header.body_size(header)
+        if size > BODY_SIZE_MAX_BYTES:
+            text = f"content body size {size} exceeds maximum allowed size {BODY_SIZE_MAX_BYTES}"
+            raise frame_error(text, 60, 40)
+        if size > self.max_message_size_bytes:
+            self._content_state = EXPECT_METHOD
+            raise self._too_large(size)
+        self._content_header = header
+        self._content_left = size
+        self._content_received = 0
+        if size == 0:
+            self._content_body = b""
+            return self._complete_content()
+        self._content_body = bytes(size) if size <= BODY_PREALLOCATED_SIZE_MAX_BYTES else None
+        self._content_state = EXPECT_BODY
+        return 0
+
+    def receive_body(self, reader: FrameReader) -> int:
+        """Take a piece of a content body."""
+        if self._content_state == EXPECT_METHOD:
+            raise unexpected_frame("expected method frame, got non method frame instead")
+        if self._content_state == EXPECT_HEADER:
+            self.check_no_content()
+        size: cython.Py_ssize_t = reader.payload_size
+        if cython.cast(cython.ulonglong, size) > self._content_left:
+            raise frame_error("content body frame exceeds remaining content size", 60, 40)
+        if self._content_body is not None:
+            reader.copy_payload(self._content_body, self._content_received)
+        elif size:
+            self._content_pieces.append(reader.payload_octets())
+        self._content_received += size
+        self._content_left -= size
+        if self._content_left == 0:
+            return self._complete_content()
+        return 0
+
+    def check_no_content(self) -> int:
+        """Refuse a method while content is expected."""
+        if self._content_state == EXPECT_HEADER:
+            raise unexpected_frame("expected content header for class 60, got non content header frame instead", 60, 40)
+        if self._content_state == EXPECT_BODY:
+            raise unexpected_frame("expected content body, got non content body frame instead", 60, 40)
+        return 0
+
+    def drop_content(self) -> None:
+        """Forget the content that was being received."""
+        self._content_state = EXPECT_METHOD
+        self._content_body = None
+        self._content_pieces = []
+
+    def _complete_content(self) -> int:
+        body = self._content_body
+        if body is None:
+            body = b"".join(self._content_pieces)
+        header = self._content_header
+        self.drop_content()
+        self._find_route(self._content_address)
+        self._learn_header(header)
+        return self._publish(self._content_flags, body)
+
+    def _too_large(self, size: int) -> Exception:
+        text = f"message size {size} is larger than configured max size {self.max_message_size_bytes}"
+        return precondition_failed(text, 60, 40)
+
+    # Publishing
+
+    def _find_route(self, address: bytes) -> int:
+        self._route = None
+        route: Route = self._routes.resolve(address)
+        check_exchange(self, route.exchange)
+        self._route = route
+        return 0
+
+    def _learn_header(self, header: bytes) -> int:
+        mode: cython.int = content_header.delivery_mode(header)
+        if mode < 0:
+            raise syntax_error("malformed content header", 60, 40)
+        if content_header.property_flags(header) & content_header.FLAGS_CHECKED:
+            check_properties(self, header)
+        self._header = header
+        self._header_delivery_mode = mode
+        return 0
+
+    def _publish(self, flags: cython.uint, body: bytes) -> int:
+        if flags & PUBLISH_IMMEDIATE:
+            raise not_implemented("immediate=true", 60, 40)
+        route: Any = self._route
+        message = new_message(route.address, self._header, body, self._header_delivery_mode == 2)
+        if self.transaction is not None:
+            self.transaction.publish(route, message, flags)
+            return 0
+        return self.route_message(route, message, flags)
+
+    def route_message(self, route: Route, message: Message, flags: cython.uint) -> int:
+        """Put a message into the queues that its route names; return it to the client if there are none."""
+        if route.stale:
+            route = self._routes.resolve(message.address)
+        if route.dynamic:
+            route = self.vhost.route_by_headers(route, message)
+        queues: Any = route.queues
+        count: cython.Py_ssize_t = len(queues)
+        batch: cython.ulonglong = 0
+        position: cython.ulonglong
+        queue: Queue
+        self._counters.messages_received += 1
+        if count == 1:
+            queue = queues[0]
+            position = queue.next_position()
+            if message.persistent and queue.log is not None:
+                batch = self._journal.publish_to_one(message, queue.log, position)
+            queue.enqueue(message, position, False)
+            self._counters.messages_routed += 1
+        elif count:
+            positions = [cython.cast(Queue, queue).next_position() for queue in queues]
+            if message.persistent and route.durable_queues:
+                batch = self._write_for_many(message, queues, positions)
+            index: cython.Py_ssize_t
+            for index in range(count):
+                queue = queues[index]
+                queue.enqueue(message, positions[index], False)
+            self._counters.messages_routed += count
+        elif flags & PUBLISH_MANDATORY:
+            self._counters.messages_unroutable_returned += 1
+            self._return_message(route, message)
+        else:
+            self._counters.messages_unroutable_dropped += 1
+        if self.confirms is not None:
+            self._count_published(batch)
+        return 0
+
+    def _write_for_many(self, message: Message, queues: tuple[Queue, ...], positions: list[int]) -> int:
+        logs = []
+        durable_positions = []
+        for queue, position in zip(queues, positions, strict=True):
+            if queue.log is not None:
+                logs.append(queue.log)
+                durable_positions.append(position)
+        return self._journal.publish_to_many(message, logs, durable_positions) if logs else 0
+
+    def _return_message(self, route: Route, message: Message) -> None:
+        returned = BasicReturn(
+            reply_code=312, reply_text="NO_ROUTE", exchange=route.exchange.name, routing_key=route.routing_key
+        )
+        self.send_content(returned, message)
+
+    # Confirms
+
+    def _count_published(self, batch: cython.ulonglong) -> int:
+        self._counters.messages_received_confirm += 1
+        confirms: Any = self.confirms
+        if confirms.publish(batch):
+            self._owe_confirms()
+        elif not self._waits_for_journal:
+            self._wait_for_journal()
+        return 0
+
+    def _owe_confirms(self) -> None:
+        if not self._confirms_owed:
+            self._confirms_owed = True
+            self.connection.owes_confirms(self)
+
+    def _wait_for_journal(self) -> None:
+        self._waits_for_journal = True
+        self.vhost.wait_for_journal(self)
+
+    def write_confirms(self) -> None:
+        """Write the confirms that are due (called at the end of the turn)."""
+        self._confirms_owed = False
+        confirms = self.confirms
+        if not self.is_open or confirms is None or confirms.due == confirms.confirmed:
+            return
+        self._counters.messages_confirmed += confirms.due - confirms.confirmed
+        delivery_tag, multiple = confirms.mark_confirmed()
+        self.connection.output.put_acknowledgement(self.number, 80, delivery_tag, multiple)
+        self.connection.written()
+
+    def journal_durable(self, batch: int) -> bool:
+        """Take in that the journal is on disk up to ``batch``. Returns whether the channel still waits for more."""
+        if not self.is_open:
+            self._waits_for_journal = False
+            return False
+        while self._replies_waiting and self._replies_waiting[0][0] <= batch:
+            self.connection.output.put_method(self.number, self._replies_waiting.pop(0)[1])
+            self.connection.written()
+        if self.confirms is not None and self.confirms.durable(batch):
+            self._owe_confirms()
+        self._waits_for_journal = bool(self._replies_waiting) or (self.confirms is not None and self.confirms.waits())
+        return self._waits_for_journal
+
+    # Sending
+
+    def reply(self, method: Method, batch: int = 0) -> None:
+        """Send a method, once the journal is on disk up to ``batch``; replies keep their order."""
+        payload = codec.encode_method(method)
+        if self._replies_waiting or batch > self.vhost.durable_batch:
+            self._replies_waiting.append((batch, payload))
+            if not self._waits_for_journal:
+                self._wait_for_journal()
+        else:
+            self.connection.output.put_method(self.number, payload)
+            self.connection.written()
+
+    def send_content(self, method: Method, message: Message) -> None:
+        """Send a method that carries a message."""
+        connection = self.connection
+        connection.output.put_content(
+            self.number, codec.encode_method(method), message.header, message.body, connection.frame_max
+        )
+        connection.written()
+
+    def consumer_cancelled(self, consumer: Consumer) -> None:
+        """Tell the client that its queue has gone, if it can be told (consumer cancel notification)."""
+        self.consumers.pop(consumer.tag, None)
+        if self.connection.capabilities.get("consumer_cancel_notify") is True:
+            self.reply(BasicCancel(consumer_tag=consumer.tag, nowait=True))
+
+    # Delivering
+
+    def has_credit(self, no_ack: cython.bint) -> bool:
+        """Return whether a consumer of this channel may get a message now."""
+        if self.connection.congested or not self.is_open:
+            return False
+        return no_ack or self.global_prefetch_count == 0 or self.consumed_unacked_count < self.global_prefetch_count
+
+    def deliver(
+        self, consumer: Consumer, message: Message, position: cython.ulonglong, redelivered: cython.bint
+    ) -> int:
+        """Send a message to a consumer."""
+        self._delivery_tag += 1
+        delivery_tag: cython.ulonglong = self._delivery_tag
+        connection = self.connection
+        if consumer.no_ack:
+            self._counters.messages_delivered_consume_auto_ack += 1
+        else:
+            self._counters.messages_delivered_consume_manual_ack += 1
+            self.consumed_unacked_count += 1
+            self.unacked.append(delivery_tag, message, position, consumer.queue, consumer)
+        if redelivered:
+            self._counters.messages_redelivered += 1
+        connection.output.put_deliver(
+            self.number,
+            consumer.wire_tag,
+            delivery_tag,
+            redelivered,
+            message.address,
+            message.header,
+            message.body,
+            connection.frame_max,
+        )
+        return connection.written()
+
+    def get(self, queue: Queue, no_ack: bool) -> None:
+        """Send the first message of a queue (basic.get)."""
+        message = queue.take(no_ack)
+        if message is None:
+            self._counters.messages_get_empty += 1
+            self.reply(BasicGetEmpty())
+            return
+        self._delivery_tag += 1
+        if no_ack:
+            self._counters.messages_delivered_get_auto_ack += 1
+        else:
+            self._counters.messages_delivered_get_manual_ack += 1
+            self.unacked.append(self._delivery_tag, message, queue.taken_position, queue, None)
+        if queue.taken_redelivered:
+            self._counters.messages_redelivered += 1
+        exchange, routing_key = decode_address(message.address)
+        self.send_content(
+            BasicGetOk(
+                delivery_tag=self._delivery_tag,
+                redelivered=queue.taken_redelivered,
+                exchange=exchange,
+                routing_key=routing_key,
+                message_count=queue.ready_count(),
+            ),
+            message,
+        )
+
+    def wake_consumers(self) -> None:
+        """Let the queues of this channel's consumers go on, because credit has come."""
+        for consumer in list(self.consumers.values()):
+            consumer.queue.wake()
+
+    # Settling
+
+    def settle(
+        self, delivery_tag: cython.ulonglong, multiple: cython.bint, how: cython.int, method_id: cython.uint
+    ) -> int:
+        """Settle deliveries: acknowledge, reject for good, or requeue.
+
+        ``method_id`` is that of the basic method that says so. Raises ``ChannelException`` for an unknown tag.
+        """
+        unacked = self.unacked
+        queue: Queue
+        previous: Queue | None = None
+        if delivery_tag == 0 and multiple:
+            delivery_tag = unacked.last_tag()
+        elif not unacked.contains(delivery_tag):
+            raise precondition_failed(f"unknown delivery tag {delivery_tag}", 60, method_id)
+        if self.transaction is not None:
+            self.transaction.settle(delivery_tag, multiple, how)
+            return 0
+        if not multiple:
+            self._settle_one(delivery_tag, how).wake()
+        else:
+            while unacked.count and unacked.first_tag() <= delivery_tag:
+                queue = self._settle_one(unacked.first_tag(), how)
+                if previous is not None and queue is not previous:
+                    previous.wake()
+                previous = queue
+            if previous is not None:
+                previous.wake()
+        if self.global_prefetch_count:
+            self.wake_consumers()
+        return 0
+
+    def _settle_one(self, delivery_tag: cython.ulonglong, how: cython.int) -> Queue:
+        unacked = self.unacked
+        message = unacked.take(delivery_tag)
+        return self.settle_taken(message, unacked.position, unacked.queue, unacked.consumer, how)
+
+    def settle_taken(
+        self, message: Message, position: cython.ulonglong, queue: Queue, consumer: Consumer | None, how: cython.int
+    ) -> Queue:
+        """Settle a delivery that was taken out of ``unacked``. The caller wakes the queue."""
+        if consumer is not None:
+            consumer.unacked_count -= 1
+            self.consumed_unacked_count -= 1
+        if how == REQUEUE:
+            queue.requeue(message, position)
+        else:
+            if how == ACKNOWLEDGE:
+                self._counters.messages_acknowledged += 1
+            queue.settle(message, position)
+        return queue
+
+    def requeue_all(self) -> None:
+        """Put everything that is unacknowledged back into its queues (basic.recover, and the end of the channel)."""
+        unacked = self.unacked
+        queues: dict[Queue, None] = {}
+        while unacked.count:
+            queues[self._settle_one(unacked.first_tag(), REQUEUE)] = None
+        for queue in queues:
+            queue.wake()
+
+    # Beginning and end
+
+    def open(self) -> None:
+        """Become usable (channel.open)."""
+        self.is_open = True
+        self._counters.channels_opened += 1
+
+    def end(self) -> None:
+        """Give everything back: consumers go, what is unacknowledged is requeued. The caller forgets the channel."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        self._counters.channels_closed += 1
+        self.drop_content()
+        if self.transaction is not None:
+            self.transaction.rollback()
+            self.transaction = None
+        consumers = list(self.consumers.values())
+        self.consumers.clear()
+        for consumer in consumers:
+            self.vhost.remove_consumer(consumer)
+        self.requeue_all()
+        self._replies_waiting.clear()

@@ -1,0 +1,58 @@
+"""Publisher confirms of a channel: which publish waits for which batch of the journal."""
+
+from collections import deque
+
+import cython
+
+
+class Confirms:
+    """The confirms that a channel owes.
+
+    They are given in the order of the publishes: one that waits for nothing is confirmed with the one before it. So
+    what is due is always a single basic.ack, with ``multiple`` where it covers more than one.
+
+    ``published`` is the sequence number of the last publish, ``due`` of the last one that may be confirmed, and
+    ``confirmed`` of the last one that was.
+    """
+
+    def __init__(self) -> None:
+        self.published = 0
+        self.confirmed = 0
+        self.due = 0
+        # Pairs of batch and last sequence number that waits for it, both ascending.
+        self._batches: deque[tuple[int, int]] = deque()
+
+    def publish(self, batch: cython.ulonglong) -> int:
+        """Count a publish that waits for ``batch`` of the journal, 0 for none. Returns 1 if a confirm is due now."""
+        self.published += 1
+        sequence: cython.ulonglong = self.published
+        if not self._batches:
+            if batch == 0:
+                self.due = sequence
+                return 1
+            self._batches.append((batch, sequence))
+            return 0
+        last: cython.ulonglong = self._batches[-1][0]
+        if batch == 0 or batch == last:
+            self._batches[-1] = (last, sequence)
+        else:
+            self._batches.append((batch, sequence))
+        return 0
+
+    def durable(self, batch: cython.ulonglong) -> bool:
+        """Take in that all batches up to ``batch`` are on disk. Returns whether a confirm has become due."""
+        found = False
+        while self._batches and self._batches[0][0] <= batch:
+            self.due = self._batches.popleft()[1]
+            found = True
+        return found
+
+    def waits(self) -> bool:
+        """Return whether some publish waits for the journal."""
+        return bool(self._batches)
+
+    def mark_confirmed(self) -> tuple[int, bool]:
+        """Count what is due as confirmed. Returns the delivery tag to acknowledge, and whether it covers several."""
+        multiple = self.due - self.confirmed > 1
+        self.confirmed = self.due
+        return self.due, multiple

@@ -1,0 +1,66 @@
+cimport cython
+
+from broker.session.channel cimport Channel
+from broker.session.outlet cimport Outlet
+from protocol.amqp.reader cimport FrameReader, ReadBuffer
+
+cdef int FRAME_NONE
+cdef int FRAME_METHOD
+cdef int FRAME_HEADER
+cdef int FRAME_BODY
+cdef int FRAME_PUBLISH
+cdef int FRAME_CONTENT
+cdef int FRAME_ACK
+cdef int FRAME_NACK
+cdef int FRAME_REJECT
+cdef int FRAME_HEARTBEAT
+
+cdef int ACKNOWLEDGE
+cdef int REJECT
+cdef int REQUEUE
+
+cdef int MULTIPLE
+cdef int NACK_REQUEUE
+cdef int REJECT_REQUEUE
+
+cdef int STATE_PREAMBLE
+cdef int STATE_HANDSHAKE
+cdef int STATE_RUNNING
+cdef int STATE_CLOSING
+cdef int STATE_CLOSED
+
+
+@cython.final
+cdef class Connection(Outlet):
+    cdef readonly object broker
+    cdef public object vhost
+    cdef public object user
+    cdef readonly FrameReader reader
+    cdef readonly dict channels
+    cdef public int state
+    cdef public object handshake
+    cdef public dict client_properties
+    cdef public unsigned int channel_max
+    cdef public unsigned int heartbeat_s
+    cdef readonly object peer
+    cdef readonly str name
+    cdef readonly object opened_at
+    cdef readonly bint blocked
+    cdef ReadBuffer _read_buffer
+    cdef bytes _preamble
+    cdef str _close_reason
+    cdef bint _deaf
+    cdef bint _suspended
+    cdef bint _resting               # lets others have their turn before it reads on
+    cdef bint _received_since_tick
+    cdef double _received_at
+    cdef double _sent_at
+    cdef double _deadline
+    # The channel of the last frame; most frames are for the same one.
+    cdef Channel _channel
+    cdef unsigned int _channel_number
+
+    cdef int _process(self) except -1
+    cdef int _process_frames(self) except -1
+    cdef int _dispatch(self, int kind) except -1
+    cdef int _find_channel(self, unsigned int number) except -1

@@ -1,0 +1,130 @@
+"""The class basic (specification, section 1.8), as far as it is not on the fast path."""
+
+from collections.abc import Callable
+from typing import Any
+
+from broker.queueing.consumer import Consumer
+from broker.session.methods.queue_methods import check_exclusive_access, named_queue
+from broker.session.names import check_permission, generate, queue_resource
+from protocol.amqp.erlang_term import format_type
+from protocol.amqp.errors import access_refused, not_allowed, not_implemented, precondition_failed
+from protocol.amqp.methods import (
+    BasicCancel,
+    BasicCancelOk,
+    BasicConsume,
+    BasicConsumeOk,
+    BasicGet,
+    BasicQos,
+    BasicQosOk,
+    BasicRecover,
+    BasicRecoverAsync,
+    BasicRecoverOk,
+)
+
+GENERATED_TAG_PREFIX = "amq.ctag"
+
+
+def qos(channel: Any, method: BasicQos) -> None:
+    """Set a prefetch count.
+
+    As in RabbitMQ, ``global`` means the channel, and without it the consumers that come.
+    """
+    if method.prefetch_size:
+        raise not_implemented(f"prefetch_size!=0 ({method.prefetch_size})")
+    if method.global_:
+        channel.global_prefetch_count = method.prefetch_count
+        channel.wake_consumers()
+    else:
+        channel.prefetch_count = method.prefetch_count
+        if channel.global_prefetch_count:
+            channel.global_prefetch_count = 0
+            channel.wake_consumers()
+    channel.reply(BasicQosOk())
+
+
+def consume(channel: Any, method: BasicConsume) -> None:
+    """Start a consumer. ``no_local`` is accepted and has no effect, as in RabbitMQ."""
+    name = named_queue(channel, method.queue)
+    resource = queue_resource(channel, name)
+    check_permission(channel, "read", resource, name)
+    tag = method.consumer_tag or generate(GENERATED_TAG_PREFIX)
+    if tag in channel.consumers:
+        raise not_allowed(f"attempt to reuse consumer tag '{tag}'")
+    queue = channel.vhost.find_queue(name)
+    check_exclusive_access(channel, queue)
+    _check_arguments(method, resource)
+    if any(consumer.exclusive for consumer in queue.consumers) or (method.exclusive and queue.consumers):
+        raise access_refused(f"{resource} in exclusive use")
+    consumer = Consumer(
+        channel,
+        queue,
+        tag,
+        no_ack=method.no_ack,
+        exclusive=method.exclusive,
+        prefetch_count=channel.prefetch_count,
+        arguments=dict(method.arguments),
+    )
+    channel.consumers[tag] = consumer
+    if not method.nowait:
+        channel.reply(BasicConsumeOk(consumer_tag=tag))
+    queue.add_consumer(consumer)
+    queue.wake()
+
+
+def _check_arguments(method: BasicConsume, resource: str) -> None:
+    priority = method.arguments.get("x-priority", 0)
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        text = f'"expected integer, got {format_type(priority)}"'
+        raise precondition_failed(f"invalid arg 'x-priority' for {resource}: {text}")
+    if "x-stream-offset" in method.arguments:
+        raise precondition_failed(f"invalid arg 'x-stream-offset' for {resource} of queue type rabbit_classic_queue")
+
+
+def cancel(channel: Any, method: BasicCancel) -> None:
+    """End a consumer; what it has not acknowledged stays with the channel."""
+    consumer = channel.consumers.pop(method.consumer_tag, None)
+    if consumer is not None:
+        channel.vhost.remove_consumer(consumer)
+    if not method.nowait:
+        channel.reply(BasicCancelOk(consumer_tag=method.consumer_tag))
+
+
+def cancel_ok(channel: Any, method: BasicCancelOk) -> None:
+    """Take the answer to a cancel notification; the consumer is gone already."""
+
+
+def get(channel: Any, method: BasicGet) -> None:
+    """Hand out one message."""
+    name = named_queue(channel, method.queue)
+    check_permission(channel, "read", queue_resource(channel, name), name)
+    queue = channel.vhost.find_queue(name)
+    check_exclusive_access(channel, queue)
+    channel.get(queue, method.no_ack)
+
+
+def recover(channel: Any, method: BasicRecover) -> None:
+    """Requeue what is unacknowledged on the channel."""
+    _recover(channel, method)
+    channel.reply(BasicRecoverOk())
+
+
+def recover_async(channel: Any, method: BasicRecoverAsync) -> None:
+    """Do as ``recover`` without an answer."""
+    _recover(channel, method)
+
+
+def _recover(channel: Any, method: BasicRecover | BasicRecoverAsync) -> None:
+    if not method.requeue:
+        raise not_implemented("requeue=false")
+    channel.requeue_all()
+
+
+HANDLERS: dict[Any, Callable[[Any, Any], None]] = {
+    BasicQos: qos,
+    BasicConsume: consume,
+    BasicCancel: cancel,
+    BasicCancelOk: cancel_ok,
+    BasicGet: get,
+    BasicRecover: recover,
+    BasicRecoverAsync: recover_async,
+}

@@ -1,0 +1,21 @@
+from broker.metrics.counters cimport Counters
+from broker.session.transmit cimport transmit
+from broker.turn cimport EndOfTurn, Turn
+from protocol.amqp.writer cimport OutputBuffer
+
+
+cdef class Outlet(EndOfTurn):
+    cdef OutputBuffer output
+    cdef readonly object transport
+    cdef int descriptor
+    cdef readonly bint congested
+    cdef public dict capabilities    # of the client, as it said in connection.start-ok
+    cdef public unsigned int frame_max
+    cdef bint sent_since_tick
+    cdef Turn turn
+    cdef Counters counters
+    cdef list _confirming
+
+    cdef int written(self) except -1
+    cpdef int flush(self) except -1
+    cpdef int end_turn(self) except -1

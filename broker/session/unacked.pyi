@@ -1,0 +1,34 @@
+from broker.queueing.consumer import Consumer
+from broker.queueing.message import Message
+from broker.queueing.queue import Queue
+
+ACKNOWLEDGE: int
+REJECT: int
+REQUEUE: int
+
+class UnackedDeliveries:
+    """What a channel has delivered and not seen settled, in the order of the delivery tags.
+
+    A delivery is found by its tag in constant time as long as tags are dense, by binary search otherwise. The memory
+    it takes is bounded by the number of unsettled deliveries, however far their tags are apart.
+    """
+
+    count: int
+    position: int
+    queue: Queue
+    consumer: Consumer | None
+    def push(self, delivery_tag: int, message: Message, position: int, queue: Queue, consumer: Consumer | None) -> None:
+        """Append a delivery; its tag is greater than all others."""
+    def pop(self, delivery_tag: int) -> Message | None:
+        """Take a delivery out; ``position``, ``queue`` and ``consumer`` say the rest of it. None if there is none."""
+
+    # The same for compiled callers, without the cost of a Python call.
+    def append(
+        self, delivery_tag: int, message: Message, position: int, queue: Queue, consumer: Consumer | None
+    ) -> int: ...
+    def take(self, delivery_tag: int) -> Message: ...
+    def contains(self, delivery_tag: int) -> bool: ...
+    def first_tag(self) -> int: ...
+    def last_tag(self) -> int: ...
+    def tags(self) -> list[int]:
+        """Return the tags of all unsettled deliveries, in order."""

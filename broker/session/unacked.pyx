@@ -1,0 +1,160 @@
+"""What a channel has delivered and not seen settled."""
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.stdlib cimport free, malloc
+
+from broker.queueing.consumer cimport Consumer
+from broker.queueing.message cimport Message
+from broker.queueing.queue cimport Queue
+
+# Under their own names, for the modules in pure Python mode.
+globals().update(Settlement.__members__)
+
+cdef enum:
+    CAPACITY_MIN = 16
+    # The ring keeps its memory up to this capacity when it runs empty.
+    CAPACITY_KEPT = 4096
+
+
+cdef class UnackedDeliveries:
+    def __dealloc__(self):
+        cdef Py_ssize_t index
+        cdef UnackedEntry *entry
+        for index in range(self.length):
+            entry = self._at(index)
+            if entry.message is not NULL:
+                Py_XDECREF(entry.message)
+                Py_XDECREF(entry.queue)
+                Py_XDECREF(entry.consumer)
+        free(self.ring)
+
+    cdef UnackedEntry *_at(self, Py_ssize_t index) noexcept:
+        return &self.ring[(self.head + index) & (self.capacity - 1)]
+
+    cdef int append(
+        self, unsigned long long delivery_tag, Message message, unsigned long long position, Queue queue,
+        Consumer consumer
+    ) except -1:
+        cdef UnackedEntry *entry
+        if self.length == self.capacity:
+            self._make_room()
+        entry = self._at(self.length)
+        self.length += 1
+        self.count += 1
+        Py_INCREF(message)
+        Py_INCREF(queue)
+        Py_INCREF(consumer)
+        entry.delivery_tag = delivery_tag
+        entry.position = position
+        entry.message = <PyObject *>message
+        entry.queue = <PyObject *>queue
+        entry.consumer = <PyObject *>consumer
+        return 0
+
+    cdef bint contains(self, unsigned long long delivery_tag) noexcept:
+        return self._find(delivery_tag) >= 0
+
+    cdef unsigned long long first_tag(self) noexcept:
+        """Return the tag of the oldest unsettled delivery, 0 when there is none."""
+        return self._at(0).delivery_tag if self.length else 0
+
+    cdef unsigned long long last_tag(self) noexcept:
+        """Return the tag of the newest unsettled delivery, 0 when there is none."""
+        return self._at(self.length - 1).delivery_tag if self.length else 0
+
+    cdef Message take(self, unsigned long long delivery_tag):
+        """Take a delivery out, and keep the rest of it in ``position``, ``queue`` and ``consumer``."""
+        cdef Py_ssize_t index = self._find(delivery_tag)
+        cdef UnackedEntry *entry
+        cdef Message message
+        if index < 0:
+            return None
+        entry = self._at(index)
+        message = <Message>entry.message
+        self.position = entry.position
+        self.queue = <Queue>entry.queue
+        self.consumer = <Consumer>entry.consumer
+        Py_DECREF(message)
+        Py_DECREF(self.queue)
+        Py_DECREF(self.consumer)
+        entry.message = NULL
+        self.count -= 1
+        self._trim()
+        return message
+
+    cdef Py_ssize_t _find(self, unsigned long long delivery_tag) noexcept:
+        """Return the index of an unsettled delivery, -1 if there is none of that tag."""
+        cdef Py_ssize_t low = 0, high = self.length - 1, middle
+        cdef unsigned long long first, found
+        if high < 0:
+            return -1
+        first = self._at(0).delivery_tag
+        if delivery_tag < first:
+            return -1
+        # Tags without a gap before this one: the usual case.
+        if delivery_tag - first <= <unsigned long long>high:
+            middle = <Py_ssize_t>(delivery_tag - first)
+            if self._at(middle).delivery_tag == delivery_tag:
+                return middle if self._at(middle).message is not NULL else -1
+            high = middle
+        while low <= high:
+            middle = (low + high) >> 1
+            found = self._at(middle).delivery_tag
+            if found == delivery_tag:
+                return middle if self._at(middle).message is not NULL else -1
+            if found < delivery_tag:
+                low = middle + 1
+            else:
+                high = middle - 1
+        return -1
+
+    cdef int _make_room(self) except -1:
+        """Drop the settled entries, and grow where that does not free half of the ring."""
+        cdef Py_ssize_t capacity = max(CAPACITY_MIN, self.capacity)
+        cdef Py_ssize_t index, kept = 0
+        cdef UnackedEntry *entry
+        cdef UnackedEntry *made
+        if 2 * self.count > self.capacity:
+            capacity = 2 * capacity
+        made = <UnackedEntry *>malloc(capacity * sizeof(UnackedEntry))
+        if made is NULL:
+            raise MemoryError
+        for index in range(self.length):
+            entry = self._at(index)
+            if entry.message is not NULL:
+                made[kept] = entry[0]
+                kept += 1
+        free(self.ring)
+        self.ring = made
+        self.head = 0
+        self.length = kept
+        self.capacity = capacity
+        return 0
+
+    cdef void _trim(self) noexcept:
+        """Drop the settled entries at both ends, so that first_tag() and last_tag() are unsettled."""
+        while self.length and self._at(0).message is NULL:
+            self.head = (self.head + 1) & (self.capacity - 1)
+            self.length -= 1
+        while self.length and self._at(self.length - 1).message is NULL:
+            self.length -= 1
+        if self.length == 0 and self.capacity > CAPACITY_KEPT:
+            free(self.ring)
+            self.ring = NULL
+            self.head = self.capacity = 0
+
+    def push(
+        self, unsigned long long delivery_tag, Message message not None, unsigned long long position,
+        Queue queue not None, Consumer consumer
+    ):
+        self.append(delivery_tag, message, position, queue, consumer)
+
+    def pop(self, unsigned long long delivery_tag):
+        return self.take(delivery_tag)
+
+    def tags(self):
+        cdef Py_ssize_t index
+        return [
+            self._at(index).delivery_tag for index in range(self.length) if self._at(index).message is not NULL
+        ]

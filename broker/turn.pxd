@@ -1,0 +1,23 @@
+cimport cython
+
+from broker.queueing.queue cimport Queue
+
+
+cdef class EndOfTurn:
+    cdef bint end_of_turn_wanted
+
+    cpdef int end_turn(self) except -1
+
+
+@cython.final
+cdef class Turn:
+    cdef object _call_soon
+    cdef object _run
+    cdef bint _scheduled
+    cdef public bint publishers_blocked
+    cdef list _waiting
+    cdef list _journals
+    cdef list _queues
+
+    cdef int want_end(self, EndOfTurn waiting) except -1
+    cdef int _schedule(self) except -1

@@ -1,0 +1,3 @@
+"""The version of Haypile."""
+
+VERSION = "0.1.0"
