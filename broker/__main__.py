@@ -1,0 +1,5 @@
+"""``python -m broker`` is ``haypile``."""
+
+from broker.cli import main
+
+main()

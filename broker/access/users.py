@@ -1,0 +1,96 @@
+"""Who may log in, from where, and what they may do."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from broker.access.passwords import HASH_OF_NOBODY, hash_password, verify_password
+from broker.access.sasl import Credentials
+from broker.configuration import Permissions, UserAccount
+
+DEFAULT_EXCHANGE_ALIAS = "amq.default"
+
+
+class User:
+    """A user who has logged in, or could."""
+
+    def __init__(self, account: UserAccount) -> None:
+        self.name = account.name
+        self.tags = frozenset(account.tags)
+        self.loopback_only = account.loopback_only
+        self._password_hash = account.password_hash or hash_password(account.password.encode())
+        self._permissions = {permissions.vhost: _compile(permissions) for permissions in account.permissions}
+
+    def __repr__(self) -> str:
+        return f"User({self.name!r})"
+
+    def has_password(self, password: bytes) -> bool:
+        """Return whether this is the user's password."""
+        return verify_password(password, self._password_hash)
+
+    def may_enter(self, vhost: str) -> bool:
+        """Return whether the user has permissions in a virtual host at all."""
+        return vhost in self._permissions
+
+    def may(self, vhost: str, permission: str, name: str) -> bool:
+        """Return whether the user may ``configure``, ``write`` or ``read`` the exchange or queue of that name.
+
+        The default exchange, whose name is empty, goes by the name of ``amq.default`` here, as in RabbitMQ.
+        """
+        patterns = self._permissions.get(vhost)
+        return patterns is not None and patterns[permission].search(name or DEFAULT_EXCHANGE_ALIAS) is not None
+
+
+def _compile(permissions: Permissions) -> dict[str, re.Pattern[str]]:
+    # In RabbitMQ the empty pattern matches only the empty name, and there is none.
+    return {
+        permission: re.compile(getattr(permissions, permission) or "^$")
+        for permission in ("configure", "write", "read")
+    }
+
+
+class Authenticator:
+    """Knows the users, and counts who tried to be one."""
+
+    def __init__(self, accounts: Iterable[UserAccount]) -> None:
+        self._users = {account.name: User(account) for account in accounts}
+        self.succeeded_count = 0
+        self.failed_count = 0
+
+    def authenticate(self, credentials: Credentials, peer: Any) -> tuple[User | None, str]:
+        """Return the user, or None and why; the reason is for the log, and never for the client.
+
+        ``peer`` is the socket's peer name. A client cannot tell from text or time whether it was the name or the
+        password that is wrong.
+        """
+        user = self._users.get(credentials.username)
+        reason = self._refusal(user, credentials, peer)
+        if reason:
+            self.failed_count += 1
+            return None, reason
+        self.succeeded_count += 1
+        return user, ""
+
+    @staticmethod
+    def _refusal(user: User | None, credentials: Credentials, peer: Any) -> str:
+        if user is None:
+            verify_password(credentials.password, HASH_OF_NOBODY)
+            return f"user '{credentials.username}' - invalid credentials"
+        if not user.has_password(credentials.password):
+            return f"user '{credentials.username}' - invalid credentials"
+        if user.loopback_only and not is_loopback(peer):
+            return f"user '{credentials.username}' can only connect via localhost"
+        return ""
+
+
+def is_loopback(peer: Any) -> bool:
+    """Return whether a socket's peer name is on this machine: loopback, also mapped into IPv6, or a Unix socket."""
+    if not isinstance(peer, tuple):
+        # The peer name of a Unix socket is a string; a peer that is gone already has none.
+        return isinstance(peer, str | bytes)
+    address = ipaddress.ip_address(peer[0].partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)

@@ -1,0 +1,284 @@
+"""The broker as a whole: how it starts, what it holds, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import hashlib
+import os
+import re
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from broker.access.sasl import Credentials
+from broker.access.users import Authenticator, User
+from broker.address import format_address, parse_address
+from broker.configuration import Configuration
+from broker.listener import BACKLOG, FamilyMissingError, PortInUseError, bind, bound_address
+from broker.logs import get_logger
+from broker.memory import MemoryAlarm
+from broker.metrics.counters import Counters
+from broker.metrics.http import MetricsServer
+from broker.metrics.loop_lag import LoopLag
+from broker.session.connection import Connection
+from broker.turn import Turn
+from broker.version import VERSION
+from broker.vhost import VirtualHost
+from protocol.amqp.reader import ReadBuffer
+from storage.errors import JournalFailed
+from storage.lock import DirectoryLock
+from storage.options import JournalOptions
+
+log = get_logger("broker")
+
+READ_BUFFER_SIZE_BYTES = 256 * 1024
+TICK_S = 0.25
+DESCRIPTORS_RESERVED = BACKLOG + 256
+# Objects that outlive the start are not looked at again, and collections of the others are rare: what messages are
+# made of takes no part in reference cycles.
+GC_THRESHOLDS = (50_000, 20, 50)
+# How long the event loop waits for a thread that runs Python, which only scrapes do, to let go of the interpreter.
+SWITCH_INTERVAL_S = 0.001
+
+
+class Broker:
+    """One broker. ``run()`` is its whole life."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        """Prepare."""
+        self.configuration = configuration
+        self.cluster_name = configuration.cluster_name
+        self.counters = Counters()
+        self.vhosts: dict[str, VirtualHost] = {}
+        self.connections: set[Connection] = set()
+        self.read_buffer = ReadBuffer(READ_BUFFER_SIZE_BYTES, configuration.frame_max_bytes + 1024)
+        self.loop_lag = LoopLag()
+        self.state = "starting"
+        self.journal_failure: str | None = None
+        self.turn: Turn
+        self.loop: asyncio.AbstractEventLoop
+        self.memory = MemoryAlarm(configuration.memory_high_watermark_bytes, configuration.memory_high_watermark_ratio)
+        self._authenticator = Authenticator(configuration.users)
+        self._connections_max = min(configuration.connections_max, _raise_descriptor_limit())
+        self._listeners: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._metrics = MetricsServer(self)
+        self._started_at = 0.0
+        self._stopping: asyncio.Event
+
+    # Life
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, and stop.
+
+        Raises ``PortInUseError``, ``storage.errors.JournalError`` and ``OSError`` where it cannot start.
+        """
+        self.loop = asyncio.get_running_loop()
+        self.loop.set_exception_handler(_log_exception)
+        self.turn = Turn(self.loop.call_soon)
+        self._started_at = self.loop.time()
+        self._stopping = asyncio.Event()
+        directory = Path(self.configuration.data_dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        with DirectoryLock(directory):
+            try:
+                await self._start()
+                await self._stopping.wait()
+                await self._close_connections()
+            finally:
+                self.state = "stopped"
+                await self._metrics.stop()
+                for server in self._servers:
+                    server.close()
+                for listener in self._listeners:
+                    listener.close()
+                for vhost in self.vhosts.values():
+                    vhost.close(self.loop)
+        log.info("stopped")
+
+    async def _start(self) -> None:
+        # In this order: what cannot work out is found before the journals are read, which may take a while; during
+        # that, /health says that the broker is starting, and clients are refused.
+        self._bind_listeners()
+        metrics_address = await self._start_metrics()
+        await self._open_vhosts()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(number, self.stop, number)
+        self.state = "ready"
+        for listener in self._listeners:
+            server = await self.loop.create_server(self._new_connection, sock=listener, backlog=BACKLOG)
+            self._servers.append(server)
+        self.loop_lag.start(self.loop)
+        self._tick()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        log.info(
+            "ready",
+            version=VERSION,
+            listeners=[bound_address(listener) for listener in self._listeners],
+            metrics=metrics_address,
+            pid=os.getpid(),
+        )
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Begin to stop; called a second time, leave at once."""
+        if self.state == "stopping":
+            log.warning("leaving at once", signal=signal.Signals(number).name)
+            os._exit(128 + number)
+        self.state = "stopping"
+        log.info("stopping", signal=signal.Signals(number).name)
+        self._stopping.set()
+
+    async def _open_vhosts(self) -> None:
+        options = JournalOptions(
+            segment_size=self.configuration.journal.segment_size_bytes,
+            spare_files_max=self.configuration.journal.spare_segments,
+        )
+        for name in self.configuration.vhosts:
+            vhost = await asyncio.to_thread(
+                VirtualHost.open,
+                name,
+                self.vhost_directory(name),
+                self.turn,
+                self.counters,
+                options,
+                self._on_failure,
+            )
+            vhost.attach(self.loop)
+            self.vhosts[name] = vhost
+
+    def _on_failure(self, vhost: str, error: JournalFailed) -> None:
+        self.journal_failure = f"journal of vhost '{vhost}' failed: {error}"
+        log.error(
+            "journal failed; nothing is confirmed or written any more",
+            vhost=vhost,
+            file=str(error.file),
+            errno=errno.errorcode.get(error.errno, error.errno),
+            reason=str(error),
+        )
+
+    def _bind_listeners(self) -> None:
+        for address in self.configuration.listeners:
+            try:
+                self._listeners.append(bind(address))
+            except FamilyMissingError:
+                log.warning("no IPv6 on this machine", listener=address)
+        if not self._listeners:
+            raise OSError(errno.EADDRNOTAVAIL, "none of the listeners has an address on this machine")
+
+    async def _start_metrics(self) -> str | None:
+        address = self.configuration.metrics.listener
+        if not address:
+            return None
+        try:
+            return format_address(*await self._metrics.start(*parse_address(address)))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUseError(address) from error
+            raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from error
+
+    async def _close_connections(self) -> None:
+        """Tell the clients, and wait for their answers as long as is allowed."""
+        for server in self._servers:
+            server.close()
+        for connection in list(self.connections):
+            connection.close_by_broker("broker forced connection closure with reason 'shutdown'")
+        deadline = self.loop.time() + self.configuration.shutdown_timeout_ms / 1000
+        while self.connections and self.loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in list(self.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+    def _tick(self) -> None:
+        # First of all, so that a mistake further down costs one tick and not all of them.
+        self.loop.call_later(TICK_S, self._tick)
+        if self.memory.check():
+            self.turn.publishers_blocked = self.memory.is_set
+            log.warning("memory alarm " + ("set" if self.memory.is_set else "cleared"), **self.memory.describe())
+            if not self.memory.is_set:
+                for connection in list(self.connections):
+                    connection.unblock()
+        now = self.now()
+        for connection in list(self.connections):
+            connection.tick(now)
+
+    def _new_connection(self) -> Any:
+        return Connection(self)
+
+    # What connections ask
+
+    def now(self) -> float:
+        """Return the event loop's time in seconds."""
+        return self.loop.time()
+
+    def admit(self, connection: Connection) -> bool:
+        """Count a connection in, unless there are too many or the broker is stopping."""
+        if self.state != "ready":
+            return False
+        if len(self.connections) >= self._connections_max:
+            log.warning("connection refused: there are too many", connections=len(self.connections))
+            return False
+        self.connections.add(connection)
+        return True
+
+    def dismiss(self, connection: Connection) -> bool:
+        """Count a connection out. Returns whether it had been counted in."""
+        if connection not in self.connections:
+            return False
+        self.connections.remove(connection)
+        return True
+
+    def authenticate(self, credentials: Credentials, peer: Any) -> tuple[User | None, str]:
+        """Return the user who logs in so, or None and the reason for the log."""
+        return self._authenticator.authenticate(credentials, peer)
+
+    def alarm_reason(self) -> str:
+        """Return why publishers are blocked, in RabbitMQ's words."""
+        return "low on memory"
+
+    # What the metrics ask
+
+    def uptime_s(self) -> float:
+        """Return the time since the start in seconds."""
+        return self.loop.time() - self._started_at
+
+    def logins(self) -> tuple[int, int]:
+        """Return how many logins succeeded and how many failed."""
+        return self._authenticator.succeeded_count, self._authenticator.failed_count
+
+    def vhost_directory(self, vhost: str) -> Path:
+        """Return where the journal of a virtual host is: its name as far as a file may have it, and unambiguous."""
+        readable = re.sub(r"[^A-Za-z0-9_-]+", "_", vhost)[:32]
+        name = f"{readable}-{hashlib.sha256(vhost.encode()).hexdigest()[:16]}"
+        return Path(self.configuration.data_dir) / "vhosts" / name
+
+    def health(self) -> tuple[bool, str]:
+        """Return whether the broker serves, and why not."""
+        if self.journal_failure is not None:
+            return False, self.journal_failure
+        if self.state != "ready":
+            return False, self.state
+        return True, "memory alarm: publishers are blocked" if self.memory.is_set else "ready"
+
+
+def _raise_descriptor_limit() -> int:
+    """Allow as many descriptors as the system lets us, and return how many of them connections may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return sys.maxsize
+    # The journals must never go without. A burst of clients is accepted before the last of them are turned away.
+    return hard - min(hard // 2, DESCRIPTORS_RESERVED)
+
+
+def _log_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    log.error("internal error", reason=context["message"], exc_info=context.get("exception"))
