@@ -1,0 +1,1 @@
+"""Benchmarks: the scenarios of docs/performance.md, Haypile and a peer in alternation."""

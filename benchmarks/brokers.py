@@ -1,0 +1,125 @@
+"""The brokers that are compared: each on ports and directories of its own, ended by its process id."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+START_TIMEOUT_S = 60
+
+
+class BrokerUnavailableError(Exception):
+    """A broker that is not installed, or did not start."""
+
+
+class Haypile:
+    """Haypile as installed in this environment."""
+
+    name = "haypile"
+
+    def __init__(self, directory: Path) -> None:
+        command = [sys.executable, "-m", "broker", "--data-dir", str(directory / "data")]
+        command += ["--listeners", "127.0.0.1:0", "--metrics-listener", "127.0.0.1:0"]
+        self.process = subprocess.Popen(command, stderr=(directory / "log").open("w"))
+        self.pid = self.process.pid
+        self.port = self._port(directory / "log")
+
+    def _port(self, log: Path) -> int:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            for line in log.read_text().splitlines():
+                if '"ready"' in line:
+                    return int(json.loads(line)["listeners"][0].rpartition(":")[2])
+            time.sleep(0.02)
+        raise BrokerUnavailableError(log.read_text())
+
+    def stop(self) -> None:
+        """End the broker."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
+class RabbitMQ:
+    """Debian's rabbitmq-server, with its defaults."""
+
+    name = "rabbitmq"
+
+    def __init__(self, directory: Path) -> None:
+        if not RABBITMQ.exists():
+            raise BrokerUnavailableError("rabbitmq-server is not installed")
+        self.port, distribution, mapper = _free_port(), _free_port(), _free_port()
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "ERL_EPMD_PORT": str(mapper),
+            "RABBITMQ_NODENAME": f"benchmark{self.port}@localhost",
+            "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(directory / "log"),
+        }
+        self.process = subprocess.Popen(
+            [str(RABBITMQ)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.pid = self.process.pid
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise BrokerUnavailableError("rabbitmq-server did not start") from None
+                time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End the broker."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+BROKERS = {broker.name: broker for broker in (Haypile, RabbitMQ)}
+
+
+def processes(pid: int) -> list[int]:
+    """Return a process and its descendants."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and its descendants."""
+    ticks = 0
+    for process in processes(pid):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the memory of a process and its descendants."""
+    pages = sum(int(Path(f"/proc/{process}/statm").read_text().split()[1]) for process in processes(pid))
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def remove(directory: Path) -> None:
+    """Remove what a broker left."""
+    shutil.rmtree(directory, ignore_errors=True)
