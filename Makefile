@@ -37,8 +37,9 @@ crash: build
 bench: build
 	$(BIN)/python -m benchmarks $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(PEER),--peer $(PEER))
 
+# STORAGE_DRIVER goes to buildah by the environment: its flag of that name looks for base images elsewhere.
 image:
-	$(if $(shell command -v docker),docker build,buildah bud --isolation chroot --storage-driver vfs) \
+	$(if $(shell docker info >/dev/null 2>&1 && echo yes),docker build,STORAGE_DRIVER=vfs buildah bud --isolation chroot --format docker) \
 		$(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --tag haypile --file docker/Dockerfile .
 
 clean:
