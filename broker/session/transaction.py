@@ -41,6 +41,15 @@ class Transaction:
         channel = self._channel
         publishes, settlements = self._publishes, self._settlements
         self._publishes, self._settlements = [], []
+        # Whatever can be refused is refused before anything is done: an exchange may have gone since the publish.
+        publishes = [
+            (
+                channel.vhost.routes.resolve(message.address) if route.stale and not route.dynamic else route,
+                message,
+                flags,
+            )
+            for route, message, flags in publishes
+        ]
         channel.vhost.journal.begin_unit()
         for route, message, flags in publishes:
             channel.route_message(route, message, flags)

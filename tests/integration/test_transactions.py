@@ -2,10 +2,10 @@
 
 import pytest
 from pamqp.base import Frame as Method
-from pamqp.commands import Basic, Channel, Confirm, Tx
+from pamqp.commands import Basic, Channel, Confirm, Exchange, Tx
 
 from tests.conftest import Connect
-from tests.support.raw_client import RawChannel
+from tests.support.raw_client import RawChannel, RawClient
 
 
 @pytest.fixture
@@ -146,3 +146,20 @@ def test_confirms_cannot_become_transactions(channel: RawChannel) -> None:
 def test_transactions_cannot_become_confirms(transactional: RawChannel) -> None:
     text = "PRECONDITION_FAILED - cannot switch from tx to confirm mode"
     transactional.refused(Confirm.Select(), 406, text)
+
+
+def test_an_exchange_that_goes_before_the_commit_refuses_all_of_it(client: RawClient, name: str) -> None:
+    channel, other = client.channel(11), client.channel(12)
+    queue = other.declare_queue(durable=True)
+    other.call(Exchange.Declare(exchange=name))
+    channel.call(Tx.Select())
+    channel.publish(b"first", queue)
+    channel.publish(b"second", "key", name)
+    other.call(Exchange.Delete(exchange=name))
+    channel.send(Tx.Commit())
+    channel.expect_channel_close(404, f"NOT_FOUND - no exchange '{name}' in vhost '/'")
+    # Nothing of it happened, and the journal goes on.
+    other.call(Confirm.Select())
+    other.publish(b"later", queue, properties=b"\x10\x00\x02")
+    other.expect(Basic.Ack)
+    assert other.bodies(queue) == [b"later"]
