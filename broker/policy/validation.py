@@ -100,7 +100,7 @@ def _setting_reasons(definition: Mapping[str, Any], operator: bool) -> Iterator[
             yield f"{format_json(value)} is not a valid {setting.described}"
         if isinstance(value, str) and not _is_text(value):
             yield f"{format_json(value)} is not a valid {setting.described}"
-    yield from _contradictions(definition)
+    yield from _contradictions({key: definition[key] for key in known})
     if unknown := [key for key in sorted(definition) if key not in known]:
         shown = ",".join(f"{{{format_json(key)},{format_json(definition[key])}}}" for key in unknown)
         yield f"[{shown}] are not recognised policy settings"

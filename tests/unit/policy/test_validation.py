@@ -168,6 +168,16 @@ def test_what_an_operator_policy_may_have(key: str) -> None:
         assert reason.endswith("}] are not recognised policy settings")
 
 
+def test_what_an_operator_policy_cannot_have_is_not_looked_at() -> None:
+    definition = {"redelivery-delay": "a", "redelivery-delay-max": 1}
+    assert reasons("p", ".*", definition, operator=True) == [
+        '[{<<"redelivery-delay">>,<<"a">>},{<<"redelivery-delay-max">>,1}] are not recognised policy settings'
+    ]
+    assert reasons("p", ".*", {}, operator=True) == ["no policy provided"]
+    (reason,) = reasons("p", ".*", None, operator=True)
+    assert reason == "parse error while reading policy definition: null. Validator: operator_policy_validator."
+
+
 @pytest.mark.parametrize(
     ("definition", "reason"),
     [
