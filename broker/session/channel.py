@@ -218,7 +218,7 @@ class Channel(DeliveryTarget):
         if route.stale:
             route = self._routes.resolve(message.address)
         if route.dynamic:
-            route = self.vhost.route_by_headers(route, message)
+            route = self.vhost.route_by_message(route, message)
         queues: Any = route.queues
         count: cython.Py_ssize_t = len(queues)
         batch: cython.ulonglong = 0
