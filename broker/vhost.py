@@ -24,13 +24,16 @@ from broker.logs import get_logger
 from broker.metrics.counters import Counters
 from broker.queueing.consumer import Consumer
 from broker.queueing.message import Message
+from broker.queueing.placement import place
 from broker.queueing.queue import Queue
 from broker.routing.alternates import Alternates
 from broker.routing.default import default_exchange
-from broker.routing.exchange import Binding, Exchange
+from broker.routing.exchange import Binding, Destination, Exchange
 from broker.routing.message_view import MessageView
+from broker.routing.past_message import PastMessage
 from broker.routing.registry import find_exchange_type
 from broker.routing.route import Route, RouteCache
+from broker.routing.router import find_queues
 from broker.turn import Turn
 from protocol.amqp.errors import not_found
 from protocol.amqp.field_table import decode_table, encode_table
@@ -256,9 +259,20 @@ class VirtualHost:
 
     def bind(self, binding: Binding) -> int:
         """Add a binding, if it is not there. Raises ``InvalidDefinitionError`` where the exchange refuses it."""
-        if self._bind(binding) and self._is_durable(binding):
-            return self._define(_binding_definition(Bound, binding))
-        return 0
+        if not self._bind(binding):
+            return 0
+        batch = self._define(_binding_definition(Bound, binding)) if self._is_durable(binding) else 0
+        for past in binding.source.type.past_messages(binding):
+            batch = self._publish_past(past, binding.destination) or batch
+        return batch
+
+    def _publish_past(self, past: PastMessage, destination: Destination) -> int:
+        message = Message(past.address, past.header, past.body, past.persistent)
+        if isinstance(destination, Exchange):
+            queues: Any = find_queues(destination, past.routing_keys, MessageView(message)) or ()
+        else:
+            queues = (destination,)
+        return place(message, queues, True, self.journal) if queues else 0
 
     def _bind(self, binding: Binding) -> bool:
         if not binding.source.bind(binding):

@@ -17,6 +17,10 @@ class Queue(Protocol):
     """All that routing asks of a queue. Queues are told apart by identity."""
 
     @property
+    def name(self) -> str:
+        """The name; no two queues of a virtual host have the same."""
+
+    @property
     def durable(self) -> bool:
         """Whether the queue survives a restart of the broker."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from broker.routing.exchange import Binding, Destination
     from broker.routing.message_view import MessageView
+    from broker.routing.past_message import PastMessage
 
 
 class InvalidDefinitionError(ValueError):
@@ -18,7 +19,7 @@ class InvalidDefinitionError(ValueError):
 class ExchangeType(ABC):
     """The routing of one exchange: a small pure object without I/O, which knows bindings and nothing else.
 
-    A subclass is made once per exchange, with the arguments of its declaration.
+    A subclass is made once per exchange, with the arguments of its declaration. ``docs/extending.md`` shows one.
     """
 
     name: ClassVar[str]
@@ -49,5 +50,13 @@ class ExchangeType(ABC):
         """Return where a message goes, in any order; a destination may come up several times.
 
         The first routing key is that of ``basic.publish``. Others come from the headers CC and BCC, and a message
-        goes wherever any of them leads. ``message`` is only looked at by types that depend on messages.
+        goes wherever any of them leads. ``message`` is only looked at by types that depend on messages. These are
+        asked exactly once for each message that reaches the exchange, so that they may count or keep them.
         """
+
+    def past_messages(self, binding: Binding) -> Iterable[PastMessage]:  # noqa: ARG002
+        """Return the messages that the destination of a binding gets now that it was made, the oldest first.
+
+        They go as they were published. Asked for the new bindings of clients, not after a restart.
+        """
+        return ()

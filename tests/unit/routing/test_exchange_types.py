@@ -23,8 +23,10 @@ def route(exchange: Exchange, *routing_keys: str) -> set[object]:
     return set(exchange.type.route(routing_keys, ANY_MESSAGE))
 
 
-def test_the_registry_knows_the_four_types_of_the_specification() -> None:
-    assert sorted(EXCHANGE_TYPES) == ["direct", "fanout", "headers", "topic"]
+def test_the_registry_knows_the_types_of_the_specification_and_of_rabbitmq() -> None:
+    assert list(EXCHANGE_TYPES)[:4] == ["direct", "fanout", "headers", "topic"]
+    further = ["x-consistent-hash", "x-local-random", "x-modulus-hash", "x-random", "x-recent-history"]
+    assert list(EXCHANGE_TYPES)[4:] == further
     for name, exchange_type in EXCHANGE_TYPES.items():
         assert exchange_type.name == name
     with pytest.raises(InvalidDefinitionError, match="unknown exchange type 'x-none'"):

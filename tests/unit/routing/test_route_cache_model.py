@@ -14,7 +14,7 @@ from broker.routing.router import find_queues
 
 QUEUES = ["q1", "q2", "q3"]
 EXCHANGES = ["x1", "x2", "x3", "x4"]
-TYPES = ["direct", "fanout", "headers", "topic"]
+TYPES = ["direct", "fanout", "headers", "topic", "x-modulus-hash", "x-random"]
 KEYS = ["", "a", "a.b", "#", "*", "a.#", *QUEUES]
 ARGUMENTS: list[dict[str, object]] = [{}, {"a": 1}, {"x-match": "any", "a": 1}]
 ROUTES_MAX = 8
