@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,19 @@ from broker.logs import get_logger
 from broker.metrics.counters import Counters
 from broker.queueing.consumer import Consumer
 from broker.queueing.message import Message
+from broker.queueing.placement import place
 from broker.queueing.queue import Queue
+from broker.routing.alternates import Alternates
 from broker.routing.default import default_exchange
-from broker.routing.exchange import Binding, Exchange
+from broker.routing.exchange import Binding, Destination, Exchange
+from broker.routing.message_view import MessageView
+from broker.routing.past_message import PastMessage
 from broker.routing.registry import find_exchange_type
 from broker.routing.route import Route, RouteCache
+from broker.routing.router import find_queues
 from broker.turn import Turn
 from protocol.amqp.errors import not_found
 from protocol.amqp.field_table import decode_table, encode_table
-from protocol.amqp.properties import decode_properties
 from storage.errors import JournalFailed
 from storage.journal import Journal
 from storage.options import JournalOptions
@@ -64,6 +68,7 @@ class VirtualHost:
         self.counters = counters
         self.queues: dict[str, Queue] = {}
         self.exchanges: dict[str, Exchange] = {"": default_exchange(self.queues)}
+        self._alternates = Alternates(self.exchanges)
         self.routes = RouteCache(self.find_exchange)
         self.journal = VirtualHostJournal(journal, self._journal_touched)
         self._commit_wanted = False
@@ -72,7 +77,10 @@ class VirtualHost:
         self._bindings_of_queue: dict[Queue, dict[Binding, None]] = {}
         self._exclusive_queues: dict[Any, dict[Queue, None]] = {}
         for exchange_name, type_name in PREDECLARED_EXCHANGES.items():
-            self.exchanges[exchange_name] = Exchange(exchange_name, find_exchange_type(type_name)({}), durable=True)
+            exchange_type = find_exchange_type(type_name)({})
+            self.exchanges[exchange_name] = Exchange(
+                exchange_name, exchange_type, durable=True, alternates=self._alternates
+            )
 
     @classmethod
     def open(
@@ -225,15 +233,17 @@ class VirtualHost:
             auto_delete=auto_delete,
             internal=internal,
             arguments=arguments,
+            alternates=self._alternates,
         )
         self.exchanges[name] = exchange
+        exchange.forget_routes()
         return exchange
 
     def delete_exchange(self, exchange: Exchange) -> int:
         """Delete an exchange and its bindings, and the auto-delete exchanges that lose their last binding by it."""
         del self.exchanges[exchange.name]
         batch = self._define(ExchangeDeleted(exchange.name)) if exchange.durable else 0
-        removed = exchange.unbind_all()
+        removed = exchange.detach()
         for binding in removed:
             self._forget_binding(binding)
         for source in {binding.source for binding in removed if binding.source is not exchange}:
@@ -249,9 +259,20 @@ class VirtualHost:
 
     def bind(self, binding: Binding) -> int:
         """Add a binding, if it is not there. Raises ``InvalidDefinitionError`` where the exchange refuses it."""
-        if self._bind(binding) and self._is_durable(binding):
-            return self._define(_binding_definition(Bound, binding))
-        return 0
+        if not self._bind(binding):
+            return 0
+        batch = self._define(_binding_definition(Bound, binding)) if self._is_durable(binding) else 0
+        for past in binding.source.type.past_messages(binding):
+            batch = self._publish_past(past, binding.destination) or batch
+        return batch
+
+    def _publish_past(self, past: PastMessage, destination: Destination) -> int:
+        message = Message(past.address, past.header, past.body, past.persistent)
+        if isinstance(destination, Exchange):
+            queues: Any = find_queues(destination, past.routing_keys, MessageView(message)) or ()
+        else:
+            queues = (destination,)
+        return place(message, queues, True, self.journal) if queues else 0
 
     def _bind(self, binding: Binding) -> bool:
         if not binding.source.bind(binding):
@@ -370,13 +391,9 @@ class VirtualHost:
 
     # Routing
 
-    def route_by_headers(self, route: Route, message: Message) -> Route:
-        """Return where one message of a route that depends on headers goes."""
-        return route.for_headers(lambda: _headers_of(message))
-
-
-def _headers_of(message: Message) -> Mapping[str, Any]:
-    return decode_properties(message.header).headers or {}
+    def route_by_message(self, route: Route, message: Message) -> Route:
+        """Return where one message of a dynamic route goes."""
+        return route.for_message(MessageView(message))
 
 
 def _exchange_definition(exchange: Exchange) -> ExchangeDeclared:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from broker.routing.exchange import Binding, Destination, Exchange, Queue
-from broker.routing.exchange_type import ExchangeType, Headers
+from broker.routing.exchange_type import ExchangeType
+from broker.routing.message_view import MessageView
 
 
 class DefaultExchangeType(ExchangeType):
@@ -26,10 +27,10 @@ class DefaultExchangeType(ExchangeType):
 
     unbind = bind
 
-    def route(self, routing_key: str, headers: Headers) -> Iterable[Destination]:  # noqa: ARG002
+    def route(self, routing_keys: tuple[str, ...], message: MessageView) -> Iterable[Destination]:  # noqa: ARG002
         """See ``ExchangeType``."""
-        queue = self._queues.get(routing_key)
-        return () if queue is None else (queue,)
+        queues = self._queues
+        return [queues[key] for key in routing_keys if key in queues]
 
 
 def default_exchange(queues: Mapping[str, Queue]) -> Exchange:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from broker.routing.exchange import Binding, Destination
-from broker.routing.exchange_type import ExchangeType, Headers
+from broker.routing.exchange_type import ExchangeType
+from broker.routing.message_view import MessageView
 
 
 class DirectExchangeType(ExchangeType):
@@ -28,6 +29,6 @@ class DirectExchangeType(ExchangeType):
         if not bindings:
             del self._bindings[binding.routing_key]
 
-    def route(self, routing_key: str, headers: Headers) -> Iterable[Destination]:  # noqa: ARG002
+    def route(self, routing_keys: tuple[str, ...], message: MessageView) -> Iterable[Destination]:  # noqa: ARG002
         """See ``ExchangeType``."""
-        return [binding.destination for binding in self._bindings.get(routing_key, ())]
+        return [binding.destination for key in routing_keys for binding in self._bindings.get(key, ())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from broker.routing.alternates import ALTERNATE_EXCHANGE, Alternates
 from broker.routing.exchange_type import ExchangeType
 from broker.routing.field_value import table_identity
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 class Queue(Protocol):
     """All that routing asks of a queue. Queues are told apart by identity."""
+
+    @property
+    def name(self) -> str:
+        """The name; no two queues of a virtual host have the same."""
 
     @property
     def durable(self) -> bool:
@@ -69,10 +74,12 @@ class Exchange:
 
     ``bindings`` are those that lead out of it, ``inbound`` those that lead into it from other exchanges, by
     source; both keep the order in which the bindings were made. ``route_cache`` is the cache that has routes from
-    here, if there is one.
+    here, if there is one. ``alternates`` are those of the virtual host; without them there is no alternate exchange.
     """
 
     __slots__ = (
+        "_alternate",
+        "_alternates",
         "arguments",
         "auto_delete",
         "bindings",
@@ -93,6 +100,7 @@ class Exchange:
         auto_delete: bool = False,
         internal: bool = False,
         arguments: Mapping[str, object] | None = None,
+        alternates: Alternates | None = None,
     ) -> None:
         self.name = name
         self.type = type
@@ -103,6 +111,32 @@ class Exchange:
         self.bindings: dict[Binding, Binding] = {}
         self.inbound: dict[Exchange, dict[Binding, Binding]] = {}
         self.route_cache: RouteCache | None = None
+        self._alternates = alternates
+        self._alternate: str | None = None
+        alternate = self.arguments.get(ALTERNATE_EXCHANGE)
+        self.alternate = alternate if isinstance(alternate, str) else None
+
+    @property
+    def alternate(self) -> str | None:
+        """The name of the exchange that gets the messages for which there is no destination here, if it exists.
+
+        Whoever changes it has ``forget_routes`` to call.
+        """
+        return self._alternate
+
+    @alternate.setter
+    def alternate(self, name: str | None) -> None:
+        name = name or None
+        if self._alternates is not None:
+            self._alternates.rename(self, self._alternate, name)
+        self._alternate = name
+
+    @property
+    def alternate_exchange(self) -> Exchange | None:
+        """The exchange that ``alternate`` names, if there is one now."""
+        if self._alternate is None or self._alternates is None:
+            return None
+        return self._alternates.find(self._alternate)
 
     def bind(self, binding: Binding) -> bool:
         """Make a binding out of this exchange and return whether it is new.
@@ -133,8 +167,12 @@ class Exchange:
         self.forget_routes()
         return removed
 
-    def unbind_all(self) -> list[Binding]:
-        """Take away all bindings out of and into this exchange, as its deletion does, and return them."""
+    def detach(self) -> list[Binding]:
+        """Take away the alternate and all bindings out of and into this exchange, which has been deleted.
+
+        Returns the bindings.
+        """
+        self.alternate = None
         all_bindings = {**self.bindings}
         for inbound in self.inbound.values():
             all_bindings.update(inbound)
@@ -144,14 +182,19 @@ class Exchange:
         return list(all_bindings)
 
     def forget_routes(self) -> None:
-        """Drop the cached routes that start at this exchange, or at one from which messages can reach it."""
+        """Drop the cached routes that start at this exchange, or at one from which messages can reach it.
+
+        They can over bindings and as to an alternate exchange. An exchange that has just been added under its name
+        has to be asked too, because others may have named it as their alternate before.
+        """
         upstream = {self: None}
         pending = [self]
         while pending:
             exchange = pending.pop()
             if exchange.route_cache is not None:
                 exchange.route_cache.forget_exchange(exchange)
-            for source in exchange.inbound:
+            naming = () if exchange._alternates is None else exchange._alternates.naming(exchange.name)
+            for source in (*exchange.inbound, *naming):
                 if source not in upstream:
                     upstream[source] = None
                     pending.append(source)

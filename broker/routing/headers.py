@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 
 from broker.routing.exchange import Binding, Destination
-from broker.routing.exchange_type import ExchangeType, Headers, InvalidDefinitionError
+from broker.routing.exchange_type import ExchangeType, InvalidDefinitionError
 from broker.routing.field_value import comparable
+from broker.routing.message_view import MessageView
 from protocol.amqp.erlang_term import format_term, format_type
 
 X_MATCH = "x-match"
@@ -22,7 +23,7 @@ class HeadersExchangeType(ExchangeType):
     """
 
     name = "headers"
-    depends_on_headers = True
+    depends_on_message = True
 
     def __init__(self, arguments: Mapping[str, object]) -> None:
         super().__init__(arguments)
@@ -40,11 +41,11 @@ class HeadersExchangeType(ExchangeType):
         """See ``ExchangeType``."""
         del self._patterns[binding]
 
-    def route(self, routing_key: str, headers: Headers) -> Iterable[Destination]:  # noqa: ARG002
+    def route(self, routing_keys: tuple[str, ...], message: MessageView) -> Iterable[Destination]:  # noqa: ARG002
         """See ``ExchangeType``."""
         if not self._patterns:
             return ()
-        values = {name: comparable(value) for name, value in headers().items()}
+        values = {name: comparable(value) for name, value in message.headers.items()}
         return [binding.destination for binding, pattern in self._patterns.items() if pattern.matches(values)]
 
 

@@ -11,8 +11,6 @@ cdef class Route:
     cdef readonly bint dynamic
     cdef readonly bint stale
 
-    cpdef Route for_headers(self, object headers)
-
 
 @cython.final
 cdef class RouteCache:

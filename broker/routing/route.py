@@ -8,7 +8,7 @@ import cython
 
 from broker.routing.address import decode_address, encode_address
 from broker.routing.exchange import Exchange, Queue
-from broker.routing.exchange_type import Headers
+from broker.routing.message_view import MessageView
 from broker.routing.router import find_queues
 
 ROUTES_MAX = 65_536
@@ -22,8 +22,8 @@ class Route:
     """Where messages with one address go.
 
     ``queues`` are all of them, ``durable_queues`` those that are durable. If the route is ``dynamic`` it depends
-    on the headers of each message, and ``for_headers`` has to be asked; ``queues`` is empty then. A route may be
-    kept and used again as long as it is not ``stale``.
+    on each message, and ``for_message`` has to be asked; ``queues`` is empty then. A route may be kept and used
+    again as long as it is not ``stale``.
     """
 
     def __init__(self, address: bytes, exchange: Exchange, routing_key: str, found: tuple[Queue, ...] | None) -> None:
@@ -40,9 +40,13 @@ class Route:
         self.dynamic = found is None
         self.stale = False
 
-    def for_headers(self, headers: Headers) -> Route:
-        """Return the route of one message of a dynamic route; it is not cached, and not to be used again."""
-        found = find_queues(self.exchange, self.routing_key, headers)
+    def for_message(self, message: MessageView, extra_keys: tuple[str, ...] = ()) -> Route:
+        """Return the route of one message; it is not cached, and not to be used again.
+
+        It has to be asked for if the route is dynamic, and for a message that has more routing keys than the one
+        of its address (``extra_keys``, of the headers CC and BCC).
+        """
+        found = find_queues(self.exchange, (self.routing_key, *extra_keys), message)
         route = Route(self.address, self.exchange, self.routing_key, found)
         route.stale = True
         return route
@@ -104,7 +108,7 @@ class RouteCache:
         if route is None:
             name, routing_key = decode_address(address)
             exchange = self._find_exchange(name)
-            route = Route(address, exchange, routing_key, find_queues(exchange, routing_key, None))
+            route = Route(address, exchange, routing_key, find_queues(exchange, (routing_key,), None))
             self._by_exchange.setdefault(exchange, {})[address] = route
             exchange.route_cache = self
         self._make_room(len(route.queues))

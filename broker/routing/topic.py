@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from broker.routing.exchange import Binding, Destination
-from broker.routing.exchange_type import ExchangeType, Headers, InvalidDefinitionError
+from broker.routing.exchange_type import ExchangeType, InvalidDefinitionError
+from broker.routing.message_view import MessageView
 from broker.routing.topic_trie import TopicTrie, split_words
 
 HASH_WILDCARDS_MAX = 2
@@ -42,6 +43,6 @@ class TopicExchangeType(ExchangeType):
         """See ``ExchangeType``."""
         self._trie.remove(binding.routing_key, binding)
 
-    def route(self, routing_key: str, headers: Headers) -> Iterable[Destination]:  # noqa: ARG002
+    def route(self, routing_keys: tuple[str, ...], message: MessageView) -> Iterable[Destination]:  # noqa: ARG002
         """See ``ExchangeType``."""
-        return [binding.destination for binding in self._trie.match(routing_key)]
+        return [binding.destination for key in routing_keys for binding in self._trie.match(key)]

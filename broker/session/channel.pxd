@@ -3,6 +3,7 @@ cimport cython
 from broker.metrics.counters cimport Counters
 from broker.queueing.consumer cimport Consumer, DeliveryTarget
 from broker.queueing.message cimport Message, new_message
+from broker.queueing.placement cimport place
 from broker.queueing.queue cimport Queue
 from broker.routing.route cimport Route, RouteCache
 from broker.durability.queue_log cimport VirtualHostJournal

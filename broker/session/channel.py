@@ -26,6 +26,7 @@ from protocol.amqp.reader import FrameReader
 
 if not cython.compiled:
     from broker.queueing.message import new_message
+    from broker.queueing.placement import place
 
 # What the channel expects next (specification, section 4.2.6).
 EXPECT_METHOD = 0
@@ -218,28 +219,12 @@ class Channel(DeliveryTarget):
         if route.stale:
             route = self._routes.resolve(message.address)
         if route.dynamic:
-            route = self.vhost.route_by_headers(route, message)
-        queues: Any = route.queues
-        count: cython.Py_ssize_t = len(queues)
+            route = self.vhost.route_by_message(route, message)
+        count: cython.Py_ssize_t = len(route.queues)
         batch: cython.ulonglong = 0
-        position: cython.ulonglong
-        queue: Queue
         self._counters.messages_received += 1
-        if count == 1:
-            queue = queues[0]
-            position = queue.next_position()
-            if message.persistent and queue.log is not None:
-                batch = self._journal.publish_to_one(message, queue.log, position)
-            queue.enqueue(message, position, False)
-            self._counters.messages_routed += 1
-        elif count:
-            positions = [cython.cast(Queue, queue).next_position() for queue in queues]
-            if message.persistent and route.durable_queues:
-                batch = self._write_for_many(message, queues, positions)
-            index: cython.Py_ssize_t
-            for index in range(count):
-                queue = queues[index]
-                queue.enqueue(message, positions[index], False)
+        if count:
+            batch = place(message, route.queues, len(route.durable_queues) > 0, self._journal)
             self._counters.messages_routed += count
         elif flags & PUBLISH_MANDATORY:
             self._counters.messages_unroutable_returned += 1
@@ -249,15 +234,6 @@ class Channel(DeliveryTarget):
         if self.confirms is not None:
             self._count_published(batch)
         return 0
-
-    def _write_for_many(self, message: Message, queues: tuple[Queue, ...], positions: list[int]) -> int:
-        logs = []
-        durable_positions = []
-        for queue, position in zip(queues, positions, strict=True):
-            if queue.log is not None:
-                logs.append(queue.log)
-                durable_positions.append(position)
-        return self._journal.publish_to_many(message, logs, durable_positions) if logs else 0
 
     def _return_message(self, route: Route, message: Message) -> None:
         returned = BasicReturn(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.equivalence import check_argument, check_flag, inequivalent
+from broker.routing.alternates import ALTERNATE_EXCHANGE
 from broker.routing.exchange import Binding
 from broker.routing.exchange_type import InvalidDefinitionError
 from broker.routing.registry import find_exchange_type
@@ -26,8 +27,6 @@ from protocol.amqp.methods import (
     ExchangeUnbind,
     ExchangeUnbindOk,
 )
-
-ALTERNATE_EXCHANGE = "alternate-exchange"
 
 
 def declare(channel: Any, method: ExchangeDeclare) -> None:
@@ -60,6 +59,9 @@ def declare(channel: Any, method: ExchangeDeclare) -> None:
             if not isinstance(alternate, str):
                 text = f"invalid type '{format_type(alternate)}' for arg '{ALTERNATE_EXCHANGE}' in {resource}"
                 raise precondition_failed(text)
+            if ALTERNATE_EXCHANGE in method.arguments:
+                check_permission(channel, "read", resource, name)
+                check_permission(channel, "write", exchange_resource(channel, alternate), alternate)
             try:
                 batch = channel.vhost.declare_exchange(
                     name,

@@ -1,8 +1,10 @@
 from dataclasses import dataclass
 
 from broker.routing.exchange import Binding, Exchange
+from broker.routing.message_view import MessageView
 from broker.routing.registry import find_exchange_type
 from broker.routing.router import find_queues
+from tests.support.messages import published
 
 
 @dataclass(eq=False)
@@ -16,7 +18,7 @@ def exchange_of(type_name: str, name: str = "x", durable: bool = True) -> Exchan
 
 
 def queues_of(exchange: Exchange, routing_key: str = "k") -> list[object]:
-    found = find_queues(exchange, routing_key, lambda: {"a": 1})
+    found = find_queues(exchange, (routing_key,), MessageView(published(headers={"a": 1})))
     assert found is not None
     assert len(found) == len(set(found))
     return sorted(found, key=lambda queue: queue.name)  # type: ignore[attr-defined]
@@ -106,11 +108,11 @@ def test_cycles_of_bindings_come_to_an_end() -> None:
         assert queues_of(exchange) == [one, three]
 
 
-def test_without_headers_there_is_no_answer_beyond_a_headers_exchange() -> None:
+def test_without_a_message_there_is_no_answer_beyond_a_headers_exchange() -> None:
     source, last = exchange_of("topic"), exchange_of("headers")
     source.bind(Binding(source, last, "h.#"))
-    assert find_queues(source, "a", None) == ()
-    assert find_queues(source, "h.a", None) is None
+    assert find_queues(source, ("a",), None) == ()
+    assert find_queues(source, ("h.a",), None) is None
 
 
 def test_deletion_takes_away_the_bindings_of_both_sides() -> None:
@@ -124,7 +126,7 @@ def test_deletion_takes_away_the_bindings_of_both_sides() -> None:
         binding.source.bind(binding)
     last.bind(Binding(last, queue, ""))
     assert exchange.inbound == {source: {into: into}, exchange: {to_itself: to_itself}}
-    assert set(exchange.unbind_all()) == {into, out, to_queue, to_itself}
+    assert set(exchange.detach()) == {into, out, to_queue, to_itself}
     assert not exchange.bindings
     assert not exchange.inbound
     assert not source.bindings

@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -6,6 +5,7 @@ import pytest
 from broker.routing.default import default_exchange
 from broker.routing.exchange import Binding, Exchange
 from broker.routing.exchange_type import InvalidDefinitionError
+from broker.routing.message_view import ANY_MESSAGE
 from broker.routing.registry import EXCHANGE_TYPES, find_exchange_type
 
 
@@ -19,16 +19,14 @@ def exchange_of(type_name: str) -> Exchange:
     return Exchange("x", find_exchange_type(type_name)({}))
 
 
-def no_headers() -> Mapping[str, object]:
-    raise AssertionError("this type does not ask for headers")
+def route(exchange: Exchange, *routing_keys: str) -> set[object]:
+    return set(exchange.type.route(routing_keys, ANY_MESSAGE))
 
 
-def route(exchange: Exchange, routing_key: str) -> set[object]:
-    return set(exchange.type.route(routing_key, no_headers))
-
-
-def test_the_registry_knows_the_four_types_of_the_specification() -> None:
-    assert sorted(EXCHANGE_TYPES) == ["direct", "fanout", "headers", "topic"]
+def test_the_registry_knows_the_types_of_the_specification_and_of_rabbitmq() -> None:
+    assert list(EXCHANGE_TYPES)[:4] == ["direct", "fanout", "headers", "topic"]
+    further = ["x-consistent-hash", "x-local-random", "x-modulus-hash", "x-random", "x-recent-history"]
+    assert list(EXCHANGE_TYPES)[4:] == further
     for name, exchange_type in EXCHANGE_TYPES.items():
         assert exchange_type.name == name
     with pytest.raises(InvalidDefinitionError, match="unknown exchange type 'x-none'"):
@@ -87,3 +85,21 @@ def test_the_default_exchange_routes_to_the_queue_of_that_name() -> None:
     assert route(exchange, "q") == {queues["q"]}
     with pytest.raises(AssertionError):
         exchange.bind(Binding(exchange, queues["q"], "other"))
+
+
+@pytest.mark.parametrize("type_name", ["direct", "topic"])
+def test_several_routing_keys_lead_wherever_one_of_them_does(type_name: str) -> None:
+    exchange, one, two, three = exchange_of(type_name), Queue("1"), Queue("2"), Queue("3")
+    for queue, key in [(one, "a"), (two, "b"), (three, "c")]:
+        exchange.bind(Binding(exchange, queue, key))
+    assert route(exchange, "b", "none", "a") == {one, two}
+
+
+def test_several_routing_keys_name_several_queues_to_the_default_exchange() -> None:
+    queues = {name: Queue(name) for name in "abc"}
+    assert route(default_exchange(queues), "a", "none", "c") == {queues["a"], queues["c"]}
+
+
+def test_a_type_that_does_not_depend_on_messages_cannot_look_at_them() -> None:
+    with pytest.raises(LookupError, match="depends_on_message"):
+        assert ANY_MESSAGE.headers

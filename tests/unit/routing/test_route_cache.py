@@ -3,10 +3,13 @@ from dataclasses import dataclass
 import pytest
 
 from broker.routing.address import encode_address
+from broker.routing.alternates import ALTERNATE_EXCHANGE, Alternates
 from broker.routing.default import default_exchange
 from broker.routing.exchange import Binding, Exchange
+from broker.routing.message_view import MessageView
 from broker.routing.registry import find_exchange_type
 from broker.routing.route import Route, RouteCache
+from tests.support.messages import published
 
 
 @dataclass(eq=False)
@@ -25,6 +28,7 @@ class VirtualHost:
     def __init__(self, routes_max: int = 100, destinations_max: int = 1000) -> None:
         self.queues: dict[str, Queue] = {}
         self.exchanges = {"": default_exchange(self.queues)}
+        self.alternates = Alternates(self.exchanges)
         self.cache = RouteCache(self.find_exchange, routes_max, destinations_max)
 
     def find_exchange(self, name: str) -> Exchange:
@@ -32,9 +36,16 @@ class VirtualHost:
             raise NoSuchExchangeError(name)
         return self.exchanges[name]
 
-    def exchange(self, name: str, type_name: str = "direct") -> Exchange:
-        self.exchanges[name] = Exchange(name, find_exchange_type(type_name)({}))
-        return self.exchanges[name]
+    def exchange(self, name: str, type_name: str = "direct", alternate: str | None = None) -> Exchange:
+        arguments: dict[str, object] = {} if alternate is None else {ALTERNATE_EXCHANGE: alternate}
+        exchange_type = find_exchange_type(type_name)(arguments)
+        exchange = Exchange(name, exchange_type, arguments=arguments, alternates=self.alternates)
+        self.exchanges[name] = exchange
+        exchange.forget_routes()
+        return exchange
+
+    def delete_exchange(self, name: str) -> None:
+        self.exchanges.pop(name).detach()
 
     def queue(self, name: str) -> Queue:
         self.queues[name] = Queue(name)
@@ -120,7 +131,7 @@ def test_a_deleted_exchange_leaves_no_route_behind(vhost: VirtualHost) -> None:
     exchange = vhost.exchange("x")
     route = vhost.resolve("x", "k")
     del vhost.exchanges["x"]
-    exchange.unbind_all()
+    exchange.detach()
     assert route.stale
     with pytest.raises(NoSuchExchangeError):
         vhost.resolve("x", "k")
@@ -152,7 +163,7 @@ def test_clearing_makes_every_route_stale(vhost: VirtualHost) -> None:
     assert len(vhost.cache) == 0
 
 
-def test_headers_make_a_route_dynamic(vhost: VirtualHost) -> None:
+def test_an_exchange_that_depends_on_messages_makes_a_route_dynamic(vhost: VirtualHost) -> None:
     source, headers = vhost.exchange("x"), vhost.exchange("h", "headers")
     queue, transient = vhost.queue("q"), Queue("t", durable=False)
     source.bind(Binding(source, headers, "h"))
@@ -164,13 +175,117 @@ def test_headers_make_a_route_dynamic(vhost: VirtualHost) -> None:
         assert route.dynamic
         assert route.queues == ()
         assert route is vhost.resolve(name, "h")
-        matching = route.for_headers(lambda: {"a": 1})
+        matching = route.for_message(MessageView(published(headers={"a": 1})))
         assert matching.queues == (queue, transient)
         assert matching.durable_queues == (queue,)
         assert matching.address == route.address
         assert matching.stale, "it must not be taken for the next message"
         assert not matching.dynamic
-        assert route.for_headers(lambda: {"a": 2}).queues == ()
+        assert route.for_message(MessageView(published(headers={"a": 2}))).queues == ()
+
+
+def test_more_routing_keys_of_one_message_lead_to_more_queues(vhost: VirtualHost) -> None:
+    exchange, middle = vhost.exchange("x"), vhost.exchange("m")
+    one, two = vhost.queue("1"), vhost.queue("2")
+    exchange.bind(Binding(exchange, one, "a"))
+    exchange.bind(Binding(exchange, middle, "b"))
+    middle.bind(Binding(middle, two, "c"))
+    route = vhost.resolve("x", "a")
+    wider = route.for_message(MessageView(published()), ("b", "c"))
+    assert set(wider.queues) == {one, two}
+    assert (wider.address, wider.routing_key, wider.stale) == (route.address, "a", True)
+    assert vhost.resolve("x", "a").queues == (one,), "the next message has one routing key again"
+
+
+def test_what_an_exchange_has_no_destination_for_goes_to_its_alternate(vhost: VirtualHost) -> None:
+    exchange, alternate = vhost.exchange("x", alternate="a"), vhost.exchange("a", "fanout")
+    queue, rest = vhost.queue("q"), vhost.queue("rest")
+    exchange.bind(Binding(exchange, queue, "k"))
+    alternate.bind(Binding(alternate, rest, ""))
+    assert vhost.resolve("x", "k").queues == (queue,)
+    assert vhost.resolve("x", "other").queues == (rest,)
+
+
+def test_an_exchange_that_leads_nowhere_is_a_destination_all_the_same(vhost: VirtualHost) -> None:
+    exchange, alternate, dead_end = vhost.exchange("x", alternate="a"), vhost.exchange("a"), vhost.exchange("d")
+    alternate.bind(Binding(alternate, vhost.queue("rest"), "k"))
+    exchange.bind(Binding(exchange, dead_end, "k"))
+    assert vhost.resolve("x", "k").queues == ()
+
+
+def test_each_exchange_on_the_way_has_an_alternate_of_its_own(vhost: VirtualHost) -> None:
+    exchange, middle, alternate = vhost.exchange("x", "fanout"), vhost.exchange("m", alternate="a"), vhost.exchange("a")
+    beside, rest = vhost.queue("beside"), vhost.queue("rest")
+    exchange.bind(Binding(exchange, middle, ""))
+    exchange.bind(Binding(exchange, beside, ""))
+    alternate.bind(Binding(alternate, rest, "k"))
+    assert set(vhost.resolve("x", "k").queues) == {beside, rest}
+
+
+@pytest.mark.parametrize("circle", ["x", "xy", "xyz"])
+def test_alternates_in_a_circle_come_to_an_end(vhost: VirtualHost, circle: str) -> None:
+    for name, alternate in zip(circle, circle[1:] + circle[0], strict=True):
+        vhost.exchange(name, alternate=alternate)
+    assert vhost.resolve("x", "k").queues == ()
+    last = vhost.exchanges[circle[-1]]
+    queue = vhost.queue("q")
+    last.bind(Binding(last, queue, "k"))
+    assert vhost.resolve("x", "k").queues == (queue,)
+
+
+def test_routes_follow_the_alternate_as_it_comes_changes_and_goes(vhost: VirtualHost) -> None:
+    upstream, exchange = vhost.exchange("u", "fanout"), vhost.exchange("x", alternate="a")
+    upstream.bind(Binding(upstream, exchange, ""))
+    queue, other = vhost.queue("q"), vhost.queue("other")
+
+    def queues() -> list[tuple[object, ...]]:
+        return [vhost.resolve(name, "k").queues for name in ("u", "x")]
+
+    assert queues() == [(), ()]
+    alternate = vhost.exchange("a", alternate="b")
+    assert queues() == [(), ()]
+    alternate.bind(Binding(alternate, queue, "k"))
+    assert queues() == [(queue,), (queue,)]
+    alternate.unbind(Binding(alternate, queue, "k"))
+    assert queues() == [(), ()]
+    second = vhost.exchange("b", "fanout")
+    second.bind(Binding(second, other, ""))
+    assert queues() == [(other,), (other,)]
+    vhost.delete_exchange("a")
+    assert queues() == [(), ()]
+    exchange.alternate = "b"
+    exchange.forget_routes()
+    assert queues() == [(other,), (other,)]
+    exchange.alternate = None
+    exchange.forget_routes()
+    assert queues() == [(), ()]
+
+
+def test_a_deleted_exchange_is_nobodys_upstream_any_more(vhost: VirtualHost) -> None:
+    vhost.exchange("x", alternate="a")
+    vhost.exchange("y", alternate="a")
+    assert len(list(vhost.alternates.naming("a"))) == 2
+    for name in ("x", "y"):
+        vhost.delete_exchange(name)
+    assert list(vhost.alternates.naming("a")) == []
+
+
+@pytest.mark.parametrize("name", ["", "nobody"])
+def test_an_alternate_that_is_not_there_gets_nothing(vhost: VirtualHost, name: str) -> None:
+    vhost.queue("k")
+    exchange = vhost.exchange("x", alternate=name)
+    assert vhost.resolve("x", "k").queues == ()
+    assert exchange.alternate == (name or None)
+
+
+def test_a_headers_exchange_has_its_alternate_for_each_message(vhost: VirtualHost) -> None:
+    exchange, alternate = vhost.exchange("x", "headers", alternate="a"), vhost.exchange("a", "fanout")
+    queue, rest = vhost.queue("q"), vhost.queue("rest")
+    exchange.bind(Binding(exchange, queue, "", {"a": 1}))
+    alternate.bind(Binding(alternate, rest, ""))
+    route = vhost.resolve("x", "")
+    assert route.for_message(MessageView(published(headers={"a": 1}))).queues == (queue,)
+    assert route.for_message(MessageView(published())).queues == (rest,)
 
 
 def test_the_number_of_routes_is_bounded_and_used_ones_stay() -> None:

@@ -5,14 +5,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from broker.routing.address import encode_address
+from broker.routing.alternates import ALTERNATE_EXCHANGE, Alternates
 from broker.routing.default import default_exchange
 from broker.routing.exchange import Binding, Exchange
-from broker.routing.registry import EXCHANGE_TYPES, find_exchange_type
+from broker.routing.registry import find_exchange_type
 from broker.routing.route import Route, RouteCache
 from broker.routing.router import find_queues
 
 QUEUES = ["q1", "q2", "q3"]
 EXCHANGES = ["x1", "x2", "x3", "x4"]
+TYPES = ["direct", "fanout", "headers", "topic", "x-modulus-hash", "x-random"]
 KEYS = ["", "a", "a.b", "#", "*", "a.#", *QUEUES]
 ARGUMENTS: list[dict[str, object]] = [{}, {"a": 1}, {"x-match": "any", "a": 1}]
 ROUTES_MAX = 8
@@ -30,6 +32,7 @@ class Machine(RuleBasedStateMachine):
     def start(self) -> None:
         self.queues: dict[str, Queue] = {}
         self.exchanges = {"": default_exchange(self.queues)}
+        self.alternates = Alternates(self.exchanges)
         self.cache = RouteCache(self.exchanges.__getitem__, ROUTES_MAX, DESTINATIONS_MAX)
         self.kept: dict[bytes, Route] = {}
 
@@ -45,15 +48,29 @@ class Machine(RuleBasedStateMachine):
                         exchange.unbind(binding)
         self.cache.forget_queue(name)
 
-    @rule(name=st.sampled_from(EXCHANGES), type_name=st.sampled_from(sorted(EXCHANGE_TYPES)))
-    def declare_exchange(self, name: str, type_name: str) -> None:
-        self.exchanges.setdefault(name, Exchange(name, find_exchange_type(type_name)({})))
+    @rule(
+        name=st.sampled_from(EXCHANGES),
+        type_name=st.sampled_from(TYPES),
+        alternate=st.sampled_from(["", *EXCHANGES]),
+    )
+    def declare_exchange(self, name: str, type_name: str, alternate: str) -> None:
+        if name not in self.exchanges:
+            arguments = {ALTERNATE_EXCHANGE: alternate}
+            exchange_type = find_exchange_type(type_name)(arguments)
+            self.exchanges[name] = Exchange(name, exchange_type, arguments=arguments, alternates=self.alternates)
+            self.exchanges[name].forget_routes()
+
+    @rule(name=st.sampled_from(EXCHANGES), alternate=st.sampled_from([None, *EXCHANGES]))
+    def change_alternate(self, name: str, alternate: str | None) -> None:
+        if name in self.exchanges:
+            self.exchanges[name].alternate = alternate
+            self.exchanges[name].forget_routes()
 
     @rule(name=st.sampled_from(EXCHANGES))
     def delete_exchange(self, name: str) -> None:
         exchange = self.exchanges.pop(name, None)
         if exchange is not None:
-            exchange.unbind_all()
+            exchange.detach()
 
     @rule(
         bind=st.sampled_from([True, True, False]),
@@ -98,7 +115,7 @@ class Machine(RuleBasedStateMachine):
             exchange = self.exchanges[route.exchange.name]
             assert route.exchange is exchange
             assert set(route.durable_queues) == {queue for queue in route.queues if queue.durable}
-            found = find_queues(exchange, route.routing_key, None)
+            found = find_queues(exchange, (route.routing_key,), None)
             assert route.dynamic == (found is None)
             if found is not None:
                 assert route.queues == found
@@ -108,6 +125,12 @@ class Machine(RuleBasedStateMachine):
         alive = [route for route in self.kept.values() if not route.stale]
         assert len(alive) == len(self.cache) <= ROUTES_MAX
         assert sum(len(route.queues) for route in alive) <= DESTINATIONS_MAX
+
+    @invariant()
+    def alternates_know_who_names_them(self) -> None:
+        for name in EXCHANGES:
+            expected = {exchange for exchange in self.exchanges.values() if exchange.alternate == name}
+            assert set(self.alternates.naming(name)) == expected
 
     @invariant()
     def both_ends_of_a_binding_know_of_it(self) -> None:
