@@ -16,6 +16,7 @@ cdef class Turn:
     cdef bint _scheduled
     cdef public bint publishers_blocked
     cdef list _waiting
+    cdef list _steps
     cdef list _journals
     cdef list _queues
 

@@ -24,6 +24,7 @@ class Turn:
         self._scheduled = False
         self.publishers_blocked = False
         self._waiting: list[EndOfTurn] = []
+        self._steps: list[Callable[[], Any]] = []
         self._journals: list[Callable[[], Any]] = []
         self._queues: list[Any] = []
 
@@ -39,6 +40,12 @@ class Turn:
     def want_commit(self, commit: Callable[[], Any]) -> None:
         """Call ``commit`` at the end of this turn, before anything is sent."""
         self._journals.append(commit)
+        if not self._scheduled:
+            self._schedule()
+
+    def want_step(self, step: Callable[[], Any]) -> None:
+        """Call ``step`` at the end of this turn, before the journals are committed."""
+        self._steps.append(step)
         if not self._scheduled:
             self._schedule()
 
@@ -62,6 +69,11 @@ class Turn:
             self._queues = []
             for queue in queues:
                 queue.wake()
+        if self._steps:
+            steps = self._steps
+            self._steps = []
+            for step in steps:
+                step()
         if self._journals:
             journals = self._journals
             self._journals = []

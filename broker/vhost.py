@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from broker.dead_lettering.deaths import routing_keys_of
+from broker.dead_lettering.transfers import Transfers
+from broker.delayed_exchanges import DelayedExchanges
+from broker.durability import vhost_state
 from broker.durability.definitions import (
     AnyDefinition,
     Bound,
-    ExchangeDeclared,
     ExchangeDeleted,
-    QueueDeclared,
+    PolicyDeleted,
+    PolicyPut,
     QueueDeleted,
-    Snapshot,
+    SeenKeys,
     Unbound,
     encode,
 )
-from broker.durability.queue_log import QueueLog, VirtualHostJournal
+from broker.durability.queue_log import RECORD_KINDS, QueueLog, VirtualHostJournal
 from broker.durability.replay import Replay
+from broker.durability.vhost_state import binding_definition, exchange_definition, is_durable, queue_definition
 from broker.logs import get_logger
 from broker.metrics.counters import Counters
+from broker.policy import Policy, PolicySet
+from broker.publishing import publish_to_queues
 from broker.queueing.consumer import Consumer
+from broker.queueing.deduplication import Deduplicator
+from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
-from broker.queueing.placement import place
 from broker.queueing.queue import Queue
+from broker.queueing.settings import QueueSettings, queue_settings, without_prefix
 from broker.routing.alternates import Alternates
 from broker.routing.default import default_exchange
 from broker.routing.exchange import Binding, Destination, Exchange
@@ -34,9 +43,10 @@ from broker.routing.past_message import PastMessage
 from broker.routing.registry import find_exchange_type
 from broker.routing.route import Route, RouteCache
 from broker.routing.router import find_queues
+from broker.timers import QueueTimers
 from broker.turn import Turn
 from protocol.amqp.errors import not_found
-from protocol.amqp.field_table import decode_table, encode_table
+from protocol.amqp.header_fields import find_traits
 from storage.errors import JournalFailed
 from storage.journal import Journal
 from storage.options import JournalOptions
@@ -51,10 +61,10 @@ PREDECLARED_EXCHANGES = {
     "amq.headers": "headers",
     "amq.match": "headers",
 }
-RESERVED_PREFIX = "amq."
+_SEEN = RECORD_KINDS["seen"]
 
 
-class VirtualHost:
+class VirtualHost(QueueHost):
     """One virtual host, opened from its journal.
 
     The methods here change the state and write it down; whether a client may do so, and what it is told, is decided
@@ -73,7 +83,11 @@ class VirtualHost:
         self.journal = VirtualHostJournal(journal, self._journal_touched)
         self._commit_wanted = False
         self._waiting: list[Any] = []
-        self._next_queue_number = 1
+        self.next_queue_number = 1
+        self.policies = PolicySet()
+        self.timers = QueueTimers()
+        self.transfers = Transfers(self)
+        self.delays = DelayedExchanges(self)
         self._bindings_of_queue: dict[Queue, dict[Binding, None]] = {}
         self._exclusive_queues: dict[Any, dict[Queue, None]] = {}
         for exchange_name, type_name in PREDECLARED_EXCHANGES.items():
@@ -109,20 +123,22 @@ class VirtualHost:
             recovery,
             durable=lambda batch: opened[0]._journal_durable(batch),
             failed=lambda error: on_failure(name, error),
-            snapshot=lambda: opened[0]._snapshot(),
+            snapshot=lambda: vhost_state.snapshot_of(opened[0]),
             options=options,
         )
         vhost = cls(name, journal, turn, counters)
         opened.append(vhost)
-        vhost._restore(replay)
+        vhost_state.restore(vhost, replay)
         return vhost
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have the loop call the journal when a commit has ended."""
+        """Have the loop call the journal when a commit has ended, and queues when something is due."""
+        self.timers.attach(loop)
         loop.add_reader(self.journal.journal.completion_fd, self.journal.journal.on_commit_finished)
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bring everything on disk and close the journal. Blocks while it does so."""
+        self.timers.close()
         loop.remove_reader(self.journal.journal.completion_fd)
         self.journal.write_settled()
         self.journal.journal.close()
@@ -158,53 +174,6 @@ class VirtualHost:
     def _define(self, definition: AnyDefinition) -> int:
         return self.journal.define(encode(definition))
 
-    def _snapshot(self) -> bytes:
-        definitions: list[AnyDefinition] = [
-            _exchange_definition(exchange)
-            for exchange in self.exchanges.values()
-            if exchange.durable and exchange.name and not exchange.name.startswith(RESERVED_PREFIX)
-        ]
-        definitions += [_queue_definition(queue) for queue in self.queues.values() if queue.log is not None]
-        definitions += [
-            _binding_definition(Bound, binding)
-            for exchange in self.exchanges.values()
-            for binding in exchange.bindings
-            if self._is_durable(binding)
-        ]
-        return encode(Snapshot(self._next_queue_number, definitions))
-
-    def _restore(self, replay: Replay) -> None:
-        self._next_queue_number = replay.next_queue_number
-        for exchange in replay.exchanges.values():
-            self._add_exchange(
-                exchange.name,
-                exchange.type,
-                durable=True,
-                auto_delete=exchange.auto_delete,
-                internal=exchange.internal,
-                arguments=decode_table(exchange.arguments),
-            )
-        for number, replayed in replay.queues.items():
-            queue_log = QueueLog(self.journal, number)
-            queue = self._add_queue(
-                replayed.definition.name,
-                durable=True,
-                auto_delete=replayed.definition.auto_delete,
-                owner=None,
-                arguments=decode_table(replayed.definition.arguments),
-                log=queue_log,
-            )
-            queue_log.restore_delivered(replayed.delivered_position)
-            for position, (message, segment) in replayed.messages.items():
-                queue_log.restore(message, segment)
-                queue.restore(message, position, position <= replayed.delivered_position)
-            queue.skip_positions(replayed.next_position)
-        for bound in replay.bindings.values():
-            destination = self.exchanges[bound.destination] if bound.to_exchange else self.queues[bound.destination]
-            self._bind(
-                Binding(self.exchanges[bound.source], destination, bound.routing_key, decode_table(bound.arguments))
-            )
-
     # Exchanges
 
     def find_exchange(self, name: str) -> Exchange:
@@ -218,14 +187,19 @@ class VirtualHost:
         self, name: str, type_name: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: dict[str, Any]
     ) -> int:
         """Add an exchange that is not there yet. Raises ``InvalidDefinitionError`` for an unknown type."""
-        exchange = self._add_exchange(
+        exchange = self.add_exchange(
             name, type_name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments
         )
-        return self._define(_exchange_definition(exchange)) if durable else 0
+        self.journal.begin_unit()
+        if durable:
+            self._define(exchange_definition(exchange))
+        self.delays.declared(exchange)
+        return self.journal.end_unit()
 
-    def _add_exchange(
+    def add_exchange(
         self, name: str, type_name: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: dict[str, Any]
     ) -> Exchange:
+        """Add an exchange, without a word to the journal."""
         exchange = Exchange(
             name,
             find_exchange_type(type_name)(arguments),
@@ -236,13 +210,14 @@ class VirtualHost:
             alternates=self._alternates,
         )
         self.exchanges[name] = exchange
-        exchange.forget_routes()
+        self._configure_exchange(exchange)
         return exchange
 
     def delete_exchange(self, exchange: Exchange) -> int:
         """Delete an exchange and its bindings, and the auto-delete exchanges that lose their last binding by it."""
         del self.exchanges[exchange.name]
         batch = self._define(ExchangeDeleted(exchange.name)) if exchange.durable else 0
+        self.delays.deleted(exchange)
         removed = exchange.detach()
         for binding in removed:
             self._forget_binding(binding)
@@ -259,22 +234,22 @@ class VirtualHost:
 
     def bind(self, binding: Binding) -> int:
         """Add a binding, if it is not there. Raises ``InvalidDefinitionError`` where the exchange refuses it."""
-        if not self._bind(binding):
+        if not self.add_binding(binding):
             return 0
-        batch = self._define(_binding_definition(Bound, binding)) if self._is_durable(binding) else 0
+        batch = self._define(binding_definition(Bound, binding)) if is_durable(binding) else 0
         for past in binding.source.type.past_messages(binding):
             batch = self._publish_past(past, binding.destination) or batch
         return batch
 
     def _publish_past(self, past: PastMessage, destination: Destination) -> int:
-        message = Message(past.address, past.header, past.body, past.persistent)
+        message = Message(past.address, past.header, past.body, past.persistent, find_traits(past.header))
+        queues: Any = (destination,)
         if isinstance(destination, Exchange):
-            queues: Any = find_queues(destination, past.routing_keys, MessageView(message)) or ()
-        else:
-            queues = (destination,)
-        return place(message, queues, True, self.journal) if queues else 0
+            queues = find_queues(destination, past.routing_keys, MessageView(message)) or ()
+        return publish_to_queues(self, queues, message).batch
 
-    def _bind(self, binding: Binding) -> bool:
+    def add_binding(self, binding: Binding) -> bool:
+        """Add a binding, without a word to the journal. Returns whether it is new."""
         if not binding.source.bind(binding):
             return False
         if isinstance(binding.destination, Queue):
@@ -286,7 +261,7 @@ class VirtualHost:
         if binding.source.unbind(binding) is None:
             return 0
         self._forget_binding(binding)
-        batch = self._define(_binding_definition(Unbound, binding)) if self._is_durable(binding) else 0
+        batch = self._define(binding_definition(Unbound, binding)) if is_durable(binding) else 0
         return self._delete_if_unused(binding.source) or batch
 
     def _forget_binding(self, binding: Binding) -> None:
@@ -297,16 +272,15 @@ class VirtualHost:
                 if not bindings:
                     del self._bindings_of_queue[binding.destination]
 
-    def _is_durable(self, binding: Binding) -> bool:
-        destination = binding.destination
-        kept = destination.log is not None if isinstance(destination, Queue) else destination.durable
-        return binding.source.durable and kept
-
     def bindings_of_queue(self, queue: Queue) -> list[Binding]:
         """Return the bindings that lead into a queue."""
         return list(self._bindings_of_queue.get(queue, ()))
 
     # Queues
+
+    def all_queues(self) -> list[Queue]:
+        """Return all queues, with those that no client sees."""
+        return [*self.queues.values(), *self.delays.stores.values()]
 
     def find_queue(self, name: str) -> Queue:
         """Return a queue; raises ``ChannelException`` (NOT_FOUND) if there is none of that name."""
@@ -321,15 +295,20 @@ class VirtualHost:
         """Add a queue that is not there yet; ``owner`` is the connection that has it exclusively, or None."""
         queue_log = None
         if durable and owner is None:
-            queue_log = QueueLog(self.journal, self._next_queue_number)
-            self._next_queue_number += 1
-        queue = self._add_queue(
+            queue_log = QueueLog(self.journal, self.new_queue_number())
+        queue = self.add_queue(
             name, durable=durable, auto_delete=auto_delete, owner=owner, arguments=arguments, log=queue_log
         )
         self.counters.queues_created += 1
-        return queue, self._define(_queue_definition(queue)) if queue_log is not None else 0
+        return queue, self._define(queue_definition(queue)) if queue_log is not None else 0
 
-    def _add_queue(
+    def new_queue_number(self) -> int:
+        """Return a number for a durable queue, which no other one ever had."""
+        number = self.next_queue_number
+        self.next_queue_number += 1
+        return number
+
+    def add_queue(
         self,
         name: str,
         *,
@@ -339,6 +318,7 @@ class VirtualHost:
         arguments: dict[str, Any],
         log: QueueLog | None,
     ) -> Queue:
+        """Add a queue, without a word to the journal."""
         queue = Queue(
             name,
             durable=durable,
@@ -347,7 +327,11 @@ class VirtualHost:
             arguments=arguments,
             log=log,
             turn=self.turn,
+            host=self,
         )
+        self._configure_queue(queue)
+        if self.delays.adopt(queue):
+            return queue
         self.queues[name] = queue
         self.routes.forget_queue(name)
         if owner is not None:
@@ -389,38 +373,104 @@ class VirtualHost:
             if not queue.deleted:
                 self.delete_queue(queue)
 
+    # Settings and policies
+
+    def settings_of(self, queue: Queue) -> QueueSettings:
+        """Return the settings of a queue, from its arguments and the policies that apply to it."""
+        queue_type = queue.arguments.get("x-queue-type", "classic")
+        effective = self.policies.effective_for_queue(queue.name, queue_type, queue.arguments)
+        return queue_settings(effective, queue_type=queue_type)
+
+    def _configure_queue(self, queue: Queue) -> bool:
+        settings = self.settings_of(queue)
+        if settings == queue.settings:
+            return False
+        known = queue.deduplicator
+        queue.deduplicator = None
+        if settings.deduplication:
+            log = queue.log
+            queue.deduplicator = Deduplicator(
+                window_ms=settings.deduplication_window_ms,
+                count_max=settings.deduplication_count,
+                header_name=settings.deduplication_header,
+                on_remember=None if log is None else lambda key, at: self._write_seen(log.number, key, at),
+            )
+            if known is not None and known.header_name == queue.deduplicator.header_name:
+                for key, seen_at_ms in known.items():
+                    queue.deduplicator.restore(key, seen_at_ms)
+        queue.apply(settings)
+        return True
+
+    def _configure_exchange(self, exchange: Exchange) -> None:
+        alternate = self.policies.effective_for_exchange(exchange.name, exchange.arguments).get("alternate-exchange")
+        exchange.alternate = alternate
+        settings = queue_settings(without_prefix(exchange.arguments))
+        if settings.deduplication and exchange.deduplicator is None:
+            name = exchange.name
+            exchange.deduplicator = Deduplicator(
+                window_ms=settings.deduplication_window_ms,
+                count_max=settings.deduplication_count,
+                header_name=settings.deduplication_header,
+                on_remember=(lambda key, at: self._write_seen(name, key, at)) if exchange.durable else None,
+            )
+        exchange.forget_routes()
+
+    def _write_seen(self, owner: int | str, key: bytes, seen_at_ms: int) -> None:
+        self.journal.define(encode(SeenKeys(owner, [(key, seen_at_ms)])), _SEEN)
+
+    def put_policy(self, policy: Policy, *, operator: bool = False) -> int:
+        """Add a policy, or replace the one of that name, and make it hold at once.
+
+        Raises ``broker.policy.TooManyPoliciesError``. ``broker.policy.validate_policy`` makes a policy out of what
+        a user gives.
+        """
+        self.policies.put(policy, operator=operator)
+        self._apply_policies()
+        return self._define(PolicyPut.of(policy, operator=operator))
+
+    def delete_policy(self, name: str, *, operator: bool = False) -> int | None:
+        """Remove a policy. Returns None if there is none of that name."""
+        if self.policies.remove(name, operator=operator) is None:
+            return None
+        self._apply_policies()
+        return self._define(PolicyDeleted(operator, name))
+
+    def _apply_policies(self) -> None:
+        for queue in list(self.queues.values()):
+            self._configure_queue(queue)
+        for exchange in self.exchanges.values():
+            if exchange.name:
+                self._configure_exchange(exchange)
+        self.routes.clear()
+
+    # What queues ask
+
+    def dead_letter(self, queue: Queue, message: Message, position: int, reason: str) -> None:
+        """See ``QueueHost``."""
+        self.transfers.add(queue, message, position, reason)
+
+    def want_timer(self, queue: Queue, due_ms: int) -> None:
+        """See ``QueueHost``."""
+        self.timers.want(queue, due_ms)
+
+    def expire_queue(self, queue: Queue) -> None:
+        """See ``QueueHost``."""
+        self.delete_queue(queue)
+
     # Routing
 
-    def route_by_message(self, route: Route, message: Message) -> Route:
-        """Return where one message of a dynamic route goes."""
-        return route.for_message(MessageView(message))
+    def route_by_message(self, route: Route, message: Message, extra_keys: tuple[str, ...] = ()) -> Route:
+        """Return where one message of a dynamic route, or with more routing keys than one, goes."""
+        return route.for_message(MessageView(message), extra_keys)
 
+    def publish_due(self, store: Queue, message: Message) -> None:
+        """Route a message that a delayed message exchange has held back in ``store``."""
+        released = self.delays.release(store, message)
+        if released is not None:
+            exchange, message = released
+            queues = self.find_queues(exchange, routing_keys_of(message), message)
+            publish_to_queues(self, queues, message)
 
-def _exchange_definition(exchange: Exchange) -> ExchangeDeclared:
-    return ExchangeDeclared(
-        exchange.name, exchange.type.name, exchange.auto_delete, exchange.internal, encode_table(exchange.arguments)
-    )
-
-
-def _queue_definition(queue: Queue) -> QueueDeclared:
-    assert queue.log is not None, "only durable queues are defined in the journal"  # noqa: S101
-    return QueueDeclared(
-        queue.name,
-        queue.log.number,
-        queue.auto_delete,
-        encode_table(queue.arguments),
-        queue.peek_next_position(),
-        queue.log.delivered_position,
-    )
-
-
-def _binding_definition(kind: type[Bound] | type[Unbound], binding: Binding) -> Any:
-    destination: Any = binding.destination
-    to_exchange = isinstance(destination, Exchange)
-    return kind(
-        binding.source.name,
-        destination.name,
-        to_exchange,
-        binding.routing_key,
-        encode_table(dict(sorted(binding.arguments.items()))),
-    )
+    def find_queues(self, exchange: Exchange, routing_keys: Sequence[str], message: Message) -> list[Any]:
+        """Return the queues that a message of the broker's own doing goes to."""
+        return list(find_queues(exchange, tuple(routing_keys), MessageView(message)) or ())

@@ -107,18 +107,30 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyDefinition)
 
 
+class SeenKeys(msgspec.Struct, frozen=True, array_like=True):
+    """Keys of messages that must not come twice, with the times when they were seen, in milliseconds since 1970.
+
+    They belong to the durable queue with the number, or to the durable exchange with the name, ``owner``.
+    """
+
+    owner: int | str
+    keys: Sequence[tuple[bytes, int]]
+
+
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
-    """All definitions at one time, and the number that the next queue gets."""
+    """All definitions at one time, the number that the next queue gets, and the keys that deduplication knows."""
 
     next_queue_number: int
     definitions: Sequence[AnyDefinition]
+    seen: Sequence[SeenKeys] = ()
 
 
+_seen_decoder = msgspec.msgpack.Decoder(SeenKeys)
 _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 
 
-def encode(definition: Definition | Snapshot) -> bytes:
-    """Return the octets of a definition, or of a snapshot."""
+def encode(definition: Definition | SeenKeys | Snapshot) -> bytes:
+    """Return the octets of a definition, of keys, or of a snapshot."""
     return _encoder.encode(definition)
 
 
@@ -126,6 +138,11 @@ def decode(payload: bytes) -> AnyDefinition:
     """Return the definition in a record. Raises ``msgspec.ValidationError`` for anything else."""
     definition: AnyDefinition = _decoder.decode(payload)
     return definition
+
+
+def decode_seen(payload: bytes) -> SeenKeys:
+    """Return the keys in a record. Raises ``msgspec.ValidationError`` for anything else."""
+    return _seen_decoder.decode(payload)
 
 
 def decode_snapshot(payload: bytes) -> Snapshot:

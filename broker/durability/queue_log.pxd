@@ -6,7 +6,10 @@ cdef enum RecordKind:
     RECORD_PUBLISH = 1
     RECORD_SETTLE = 2
     RECORD_UNIT_END = 3
+    RECORD_PUBLISH_TIMED = 4
+    RECORD_RETURN = 5
     RECORD_DEFINITION = 128       # at least KIND_STATE_MIN of storage.record: checkpoints cover it
+    RECORD_SEEN = 129
 
 
 cdef struct PositionRange:
@@ -27,6 +30,9 @@ cdef class QueueLog:
 
     cdef int acknowledge(self, Message message, unsigned long long position) except -1
     cdef int mark_delivered(self, Message message, unsigned long long position) except -1
+    cpdef int write_return(
+        self, Message message, unsigned long long position, unsigned int count, unsigned long long not_before_ms
+    ) except -1
     cdef int _touch(self) except -1
     cdef int _write(self) except -1
 
@@ -35,7 +41,7 @@ cdef class VirtualHostJournal:
     cdef readonly Journal journal
     cdef object touched
     cdef list _touched
-    cdef bint _in_unit
+    cdef readonly int unit_depth
     cdef unsigned long long _sequence_before_unit
 
     cdef unsigned char *_begin_publish(self, Message message, unsigned int queue_count) except NULL

@@ -25,6 +25,8 @@ class QueueLog:
         """Count a message that recovery found for this queue."""
     def restore_delivered(self, position: int) -> None:
         """Take over how far the queue had delivered."""
+    def write_return(self, message: Message, position: int, count: int, not_before_ms: int) -> None:
+        """Note how often a message has been delivered, and when it may come again (milliseconds since 1970)."""
     def drop(self) -> None:
         """Write nothing more: the queue has been deleted, and its definition's removal says it all."""
 
@@ -32,6 +34,7 @@ class VirtualHostJournal:
     """What one virtual host writes into its journal."""
 
     journal: Final[Journal]
+    unit_depth: int
     def __init__(self, journal: Journal, touched: Callable[[], None]) -> None:
         """``touched`` is called when there is something to write or to commit at the end of the turn."""
     def publish_to_one(self, message: Message, log: QueueLog, position: int) -> int:
@@ -39,16 +42,22 @@ class VirtualHostJournal:
     def publish_to_many(self, message: Message, logs: list[QueueLog], positions: list[int]) -> int:
         """Write a message for several queues, with its position in each; return the batch that makes it durable."""
     def begin_unit(self) -> None:
-        """Make all records until ``end_unit()`` one: after a crash there are all of them or none."""
+        """Make all records until ``end_unit()`` one: after a crash there are all of them or none.
+
+        Units may be nested; the outermost counts.
+        """
     def end_unit(self) -> int:
         """Finish the unit; return the number of the batch that makes it durable, 0 if it has no records."""
-    def define(self, payload: bytes) -> int:
-        """Write a definition; return the number of the batch that makes it durable."""
+    def define(self, payload: bytes, kind: int = ...) -> int:
+        """Write a definition, or a record of another ``kind``; return the batch that makes it durable."""
     def write_settled(self) -> None:
         """Write what the queues have gathered."""
 
-def decode_publish(payload: bytes) -> tuple[list[tuple[int, int]], Message]:
-    """Return the queues (number, position) of a publish record, and the message."""
+def decode_publish(payload: bytes, timed: bool = False) -> tuple[list[tuple[int, int]], Message]:
+    """Return the queues (number, position) of a publish record (``timed``: with its time), and the message."""
+
+def decode_return(payload: bytes) -> tuple[int, int, int, int]:
+    """Return queue number, position, delivery count and the time before which it waits, of a return record."""
 
 def decode_settle(payload: bytes) -> tuple[int, int, list[tuple[int, int]]]:
     """Return queue number, delivered position and settled ranges (first and last position) of a settle record."""

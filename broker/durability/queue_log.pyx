@@ -6,7 +6,12 @@ All integers are little-endian. Strings are preceded by their size.
                 u16 address size, address, u32 header size, header, and the body to the end of the record
     settle      u32 queue number, u64 delivered position, then to the end of the record: u64 first, u64 last position
     unit end    nothing; it closes a unit of several records
+    timed       u64 when it was published, in milliseconds since 1970, and the rest as publish: a message that has to
+    publish     expire, or to wait, by the clock
+    return      u32 queue number, u64 position, u32 delivery count, u64 not before, in milliseconds since 1970: a
+                message came back to a queue that counts deliveries or lets what comes back wait
     definition  see broker.durability.definitions
+    seen        see broker.durability.definitions: the keys of messages that must not come twice
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -14,6 +19,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from broker.queueing.message cimport Message
+from protocol.amqp.header_fields cimport find_traits
 from storage.journal cimport Journal
 from storage.segment cimport Segment
 
@@ -28,7 +34,10 @@ RECORD_KINDS = {
     "publish": RECORD_PUBLISH,
     "settle": RECORD_SETTLE,
     "unit_end": RECORD_UNIT_END,
+    "publish_timed": RECORD_PUBLISH_TIMED,
+    "return": RECORD_RETURN,
     "definition": RECORD_DEFINITION,
+    "seen": RECORD_SEEN,
 }
 
 
@@ -83,6 +92,20 @@ cdef class QueueLog:
                 self._touch()
         return 0
 
+    cpdef int write_return(
+        self, Message message, unsigned long long position, unsigned int count, unsigned long long not_before_ms
+    ) except -1:
+        """Note how often a message has been delivered, and when it may come again."""
+        cdef unsigned char *at
+        if message.segment is None or self.dropped or self.owner.journal.failed:
+            return 0
+        at = self.owner.journal.reserve(RECORD_RETURN, 24)
+        at = put(put(at, &self.number, 4), &position, 8)
+        put(put(at, &count, 4), &not_before_ms, 8)
+        self.owner.journal.seal(self.owner.unit_depth == 0)
+        self.owner.touched()
+        return 0
+
     cdef int _touch(self) except -1:
         self.touched = True
         self.owner._touched.append(self)
@@ -96,7 +119,7 @@ cdef class QueueLog:
         at = put(at, &self.number, 4)
         at = put(at, &self.delivered_position, 8)
         put(at, self.ranges, self.range_count * RANGE_SIZE)
-        self.owner.journal.seal(not self.owner._in_unit)
+        self.owner.journal.seal(self.owner.unit_depth == 0)
         self.written_delivered_position = self.delivered_position
         self.range_count = 0
         if self.range_capacity > RANGE_CAPACITY_KEPT:
@@ -128,9 +151,10 @@ cdef class VirtualHostJournal:
 
     cdef unsigned char *_begin_publish(self, Message message, unsigned int queue_count) except NULL:
         """Begin the record of a message; the queues follow, then _end_publish()."""
+        cdef bint timed = message.published_at_ms != 0
         cdef unsigned char *at = self.journal.reserve(
-            RECORD_PUBLISH,
-            4
+            RECORD_PUBLISH_TIMED if timed else RECORD_PUBLISH,
+            (12 if timed else 4)
             + queue_count * QUEUE_ENTRY_SIZE
             + 2
             + PyBytes_GET_SIZE(message.address)
@@ -139,6 +163,8 @@ cdef class VirtualHostJournal:
             + PyBytes_GET_SIZE(message.body),
         )
         message.holders = queue_count
+        if timed:
+            at = put(at, &message.published_at_ms, 8)
         return put(at, &queue_count, 4)
 
     cdef unsigned char *_add_queue(self, unsigned char *at, QueueLog log, unsigned long long position) noexcept:
@@ -151,7 +177,7 @@ cdef class VirtualHostJournal:
         at = put(put(at, &address_size, 2), PyBytes_AS_STRING(message.address), address_size)
         at = put(put(at, &header_size, 4), PyBytes_AS_STRING(message.header), header_size)
         put(at, PyBytes_AS_STRING(message.body), PyBytes_GET_SIZE(message.body))
-        self.journal.seal(not self._in_unit)
+        self.journal.seal(self.unit_depth == 0)
         message.segment = self.journal.current
         self.journal.retain(message.segment)
         self.touched()
@@ -172,15 +198,20 @@ cdef class VirtualHostJournal:
         return self._end_publish(at, message)
 
     cpdef int begin_unit(self) except -1:
-        self.write_settled()
-        self._in_unit = True
-        self._sequence_before_unit = self.journal.sequence
+        """Begin a unit: what follows counts only together. Units within units are part of the outermost."""
+        if self.unit_depth == 0:
+            self.write_settled()
+            self._sequence_before_unit = self.journal.sequence
+        self.unit_depth += 1
         return 0
 
     cpdef unsigned long long end_unit(self):
         """Finish the unit; return the number of the batch that makes it durable, 0 if it has no records."""
+        if self.unit_depth > 1:
+            self.unit_depth -= 1
+            return self.journal.open_batch
         self.write_settled()
-        self._in_unit = False
+        self.unit_depth = 0
         if self.journal.sequence != self._sequence_before_unit:
             self.journal.reserve(RECORD_UNIT_END, 0)
             self.journal.seal(True)
@@ -188,13 +219,13 @@ cdef class VirtualHostJournal:
             return self.journal.open_batch
         return 0
 
-    def define(self, bytes payload not None):
+    def define(self, bytes payload not None, int kind=RECORD_DEFINITION):
         put(
-            self.journal.reserve(RECORD_DEFINITION, PyBytes_GET_SIZE(payload)),
+            self.journal.reserve(<unsigned char>kind, PyBytes_GET_SIZE(payload)),
             PyBytes_AS_STRING(payload),
             PyBytes_GET_SIZE(payload),
         )
-        self.journal.seal(not self._in_unit)
+        self.journal.seal(self.unit_depth == 0)
         self.touched()
         return self.journal.open_batch
 
@@ -242,12 +273,15 @@ cdef Cursor read(const unsigned char[::1] payload):
     return cursor
 
 
-def decode_publish(const unsigned char[::1] payload):
+def decode_publish(const unsigned char[::1] payload, bint timed=False):
     cdef Cursor cursor = read(payload)
+    cdef unsigned long long published_at_ms = 0
     cdef unsigned int queue_count = 0, number = 0, header_size = 0
     cdef unsigned short address_size = 0
     cdef unsigned long long position = 0
     queues = []
+    if timed:
+        cursor.copy(&published_at_ms, 8)
     cursor.copy(&queue_count, 4)
     for _ in range(queue_count):
         cursor.copy(&number, 4)
@@ -257,7 +291,19 @@ def decode_publish(const unsigned char[::1] payload):
     address = cursor.octets(address_size)
     cursor.copy(&header_size, 4)
     header = cursor.octets(header_size)
-    return queues, Message(address, header, cursor.octets(cursor.left), True)
+    body = cursor.octets(cursor.left)
+    return queues, Message(address, header, body, True, find_traits(header), published_at_ms)
+
+
+def decode_return(const unsigned char[::1] payload):
+    cdef Cursor cursor = read(payload)
+    cdef unsigned int number = 0, count = 0
+    cdef unsigned long long position = 0, not_before_ms = 0
+    cursor.copy(&number, 4)
+    cursor.copy(&position, 8)
+    cursor.copy(&count, 4)
+    cursor.copy(&not_before_ms, 8)
+    return number, position, count, not_before_ms
 
 
 def decode_settle(const unsigned char[::1] payload):

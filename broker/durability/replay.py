@@ -15,14 +15,18 @@ from broker.durability.definitions import (
     QueueDeleted,
     Unbound,
     decode,
+    decode_seen,
     decode_snapshot,
 )
-from broker.durability.queue_log import RECORD_KINDS, decode_publish, decode_settle
+from broker.durability.queue_log import RECORD_KINDS, decode_publish, decode_return, decode_settle
 from broker.queueing.message import Message
 from storage.segment import Segment
 
 _PUBLISH = RECORD_KINDS["publish"]
 _SETTLE = RECORD_KINDS["settle"]
+_PUBLISH_TIMED = RECORD_KINDS["publish_timed"]
+_RETURN = RECORD_KINDS["return"]
+_SEEN = RECORD_KINDS["seen"]
 _DEFINITION = RECORD_KINDS["definition"]
 
 
@@ -34,6 +38,8 @@ class ReplayedQueue:
     next_position: int = 1
     delivered_position: int = 0
     messages: dict[int, tuple[Message, Segment]] = field(default_factory=dict)
+    returns: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Of messages that came back: how often, and the time before which they wait, in milliseconds since 1970."""
 
     def settle(self, first: int, last: int) -> None:
         """Drop the messages at the positions ``first`` to ``last``."""
@@ -41,8 +47,10 @@ class ReplayedQueue:
         if last - first < len(self.messages):
             for position in range(first, last + 1):
                 self.messages.pop(position, None)
+                self.returns.pop(position, None)
         else:
             self.messages = {at: held for at, held in self.messages.items() if not first <= at <= last}
+            self.returns = {at: held for at, held in self.returns.items() if not first <= at <= last}
 
 
 class Replay:
@@ -53,6 +61,7 @@ class Replay:
         self.queues: dict[int, ReplayedQueue] = {}
         self.bindings: dict[tuple[str, str, bool, str, bytes], Bound] = {}
         self.policies: dict[tuple[bool, str], PolicyPut] = {}
+        self.seen: dict[int | str, dict[bytes, int]] = {}
         self.next_queue_number = 1
 
     def take_checkpoint(self, payload: bytes) -> None:
@@ -61,13 +70,15 @@ class Replay:
         self.next_queue_number = snapshot.next_queue_number
         for definition in snapshot.definitions:
             self._define(definition)
+        for seen in snapshot.seen:
+            self.seen.setdefault(seen.owner, {}).update(seen.keys)
 
     def take_records(self, records: Iterable[tuple[int, int, bytes, Segment]]) -> None:
         """Take in records (kind, sequence, payload, segment) in their order."""
         queues = self.queues
         for kind, _, payload, segment in records:
-            if kind == _PUBLISH:
-                targets, message = decode_publish(payload)
+            if kind in (_PUBLISH, _PUBLISH_TIMED):
+                targets, message = decode_publish(payload, kind == _PUBLISH_TIMED)
                 for number, position in targets:
                     queue = queues.get(number)
                     # A publish that was on its way when its queue was deleted has nowhere to go.
@@ -81,8 +92,16 @@ class Replay:
                     queue.delivered_position = max(queue.delivered_position, delivered_position)
                     for first, last in ranges:
                         queue.settle(first, last)
+            elif kind == _RETURN:
+                number, position, count, not_before_ms = decode_return(payload)
+                queue = queues.get(number)
+                if queue is not None and position in queue.messages:
+                    queue.returns[position] = (count, not_before_ms)
             elif kind == _DEFINITION:
                 self._define(decode(payload))
+            elif kind == _SEEN:
+                seen = decode_seen(payload)
+                self.seen.setdefault(seen.owner, {}).update(seen.keys)
 
     def _define(self, definition: object) -> None:
         match definition:
@@ -90,6 +109,7 @@ class Replay:
                 self.exchanges[name] = definition
             case ExchangeDeleted(name=name):
                 self.exchanges.pop(name, None)
+                self.seen.pop(name, None)
                 self._drop_bindings(name, to_exchange=True)
                 for key in [key for key in self.bindings if key[0] == name]:
                     del self.bindings[key]
@@ -98,6 +118,7 @@ class Replay:
                 self.next_queue_number = max(self.next_queue_number, number + 1)
             case QueueDeleted(name=name, number=number):
                 self.queues.pop(number, None)
+                self.seen.pop(number, None)
                 self._drop_bindings(name, to_exchange=False)
             case Bound():
                 self.bindings[_key(definition)] = definition

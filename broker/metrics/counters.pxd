@@ -24,5 +24,10 @@ cdef class Counters:
     cdef public unsigned long long messages_get_empty
     cdef public unsigned long long messages_redelivered
     cdef public unsigned long long messages_acknowledged
+    cdef public unsigned long long messages_dead_lettered_rejected
+    cdef public unsigned long long messages_dead_lettered_expired
+    cdef public unsigned long long messages_dead_lettered_maxlen
+    cdef public unsigned long long messages_dead_lettered_delivery_limit
+    cdef public unsigned long long messages_deduplicated
     cdef public unsigned long long bytes_received
     cdef public unsigned long long bytes_sent

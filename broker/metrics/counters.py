@@ -26,5 +26,10 @@ class Counters:
         self.messages_get_empty = 0
         self.messages_redelivered = 0
         self.messages_acknowledged = 0
+        self.messages_dead_lettered_rejected = 0
+        self.messages_dead_lettered_expired = 0
+        self.messages_dead_lettered_maxlen = 0
+        self.messages_dead_lettered_delivery_limit = 0
+        self.messages_deduplicated = 0
         self.bytes_received = 0
         self.bytes_sent = 0

@@ -135,7 +135,7 @@ async def take_snapshot(source: MetricsSource) -> Snapshot:
 
 def _read_queue(vhost: str, queue: Any) -> QueueRow:
     return QueueRow(
-        vhost, queue.name, queue.ready_count(), queue.unacked_count, queue.ready_bytes, len(queue.consumers)
+        vhost, queue.name, queue.ready_count(), queue.unacked_count, queue.ready_bytes(), len(queue.consumers)
     )
 
 

@@ -20,6 +20,7 @@ cdef class Consumer:
     cdef readonly bint exclusive
     cdef readonly dict arguments
     cdef readonly unsigned int prefetch_count
+    cdef readonly long long priority
     cdef public unsigned int unacked_count
     cdef public bint cancelled
 

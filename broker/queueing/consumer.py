@@ -52,6 +52,7 @@ class Consumer:
         self.exclusive = exclusive
         self.prefetch_count = prefetch_count
         self.arguments = arguments
+        self.priority = arguments.get("x-priority", 0)
         self.unacked_count = 0
         self.cancelled = False
 

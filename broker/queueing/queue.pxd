@@ -1,9 +1,14 @@
 cimport cython
 
+from broker.clock cimport now_ms
 from broker.durability.queue_log cimport QueueLog
+from broker.queueing.backlog cimport Backlog
 from broker.queueing.consumer cimport Consumer
+from broker.queueing.consumer_list cimport ConsumerList
 from broker.queueing.message cimport Message
 from broker.queueing.ready cimport ReadyMessages
+
+cdef unsigned int TRAIT_EXPIRES
 
 
 @cython.final
@@ -16,20 +21,30 @@ cdef class Queue:
     cdef readonly QueueLog log
     cdef readonly list consumers
     cdef public bint deleted
-    cdef readonly unsigned long long ready_bytes
     cdef readonly Py_ssize_t unacked_count
     cdef readonly object turn
+    cdef readonly object host
+    cdef readonly object settings
+    cdef public object deduplicator
+    # Publishers have to ask admit() first, and messages need the time of their publish.
+    cdef readonly bint gated
+    cdef public unsigned long long timer_due_ms
     # Of the message that take() returned last.
     cdef readonly unsigned long long taken_position
     cdef readonly bint taken_redelivered
     cdef ReadyMessages _ready
-    cdef Py_ssize_t _consumer_turn
+    cdef Backlog _backlog
+    cdef unsigned long long _ready_bytes
+    cdef ConsumerList _consumers
     cdef bint _starved
     cdef unsigned long long _next_position
+    cdef unsigned long long _unused_since_ms
+    cdef dict _return_counts
 
     cpdef Py_ssize_t ready_count(self)
-    cdef unsigned long long next_position(self) noexcept
-    cdef int enqueue(self, Message message, unsigned long long position, bint redelivered) except -1
+    cpdef unsigned long long ready_bytes(self)
+    cpdef unsigned long long next_position(self) noexcept
+    cpdef int enqueue(self, Message message, unsigned long long position, bint redelivered) except -1
     cpdef int wake(self) except -1
     cdef Consumer _consumer_with_credit(self)
     cdef int _hand_over(
@@ -37,4 +52,14 @@ cdef class Queue:
     ) except -1
     cdef Message take(self, bint no_ack)
     cdef int settle(self, Message message, unsigned long long position) except -1
+    cdef int reject(self, Message message, unsigned long long position) except -1
     cdef int requeue(self, Message message, unsigned long long position) except -1
+    cpdef int delivery_count(self, unsigned long long position) except -1
+    cdef int _enqueue_managed(self, Message message, unsigned long long position, bint redelivered) except -1
+    cdef int _wake_managed(self) except -1
+    cdef int _requeue_managed(self, Message message, unsigned long long position) except -1
+    cdef Backlog _manage(self)
+    cdef int _after_arrival(self) except -1
+    cdef int _drop_overflow(self) except -1
+    cdef int _expire(self, unsigned long long now, int count_max) except -1
+    cpdef int discard(self, Message message, unsigned long long position, str reason) except -1

@@ -5,12 +5,34 @@ from typing import Any
 import cython
 
 from broker.durability.queue_log import QueueLog
+from broker.queueing.backlog import Backlog
 from broker.queueing.consumer import Consumer
+from broker.queueing.consumer_list import ConsumerList
+from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
 from broker.queueing.ready import ReadyMessages
+from broker.queueing.settings import PLAIN, QueueSettings
+from protocol.amqp.header_fields import TRAIT_EXPIRES
+
+if not cython.compiled:
+    from broker.clock import now_ms
 
 # How many messages one call of wake() hands over, so that a long backlog does not hold up the event loop.
 WAKE_COUNT_MAX = 2048
+
+# How many messages one call of on_due() takes in hand, for the same reason.
+DUE_COUNT_MAX = 2048
+
+# What a queue says to a publish.
+ACCEPTED = 0
+DUPLICATE = 1
+OVERFLOW = 2
+
+# Why a message leaves a queue without having been acknowledged, in RabbitMQ's words.
+REJECTED = "rejected"
+EXPIRED = "expired"
+MAXLEN = "maxlen"
+DELIVERY_LIMIT = "delivery_limit"
 
 
 class Queue:
@@ -22,6 +44,10 @@ class Queue:
 
     While a message is ready, no consumer has credit (it is then *starved*), or the queue waits in the turn for
     going on: so a message that finds the queue empty can go straight to a consumer.
+
+    A queue whose settings ask for more than first in, first out, or that has got a message which expires, is
+    *managed*: a ``Backlog`` then holds its messages. ``host`` takes the messages that are dead-lettered, and calls
+    ``on_due`` at the times that the queue asks for.
     """
 
     def __init__(
@@ -34,6 +60,8 @@ class Queue:
         arguments: dict[str, Any],
         log: QueueLog | None,
         turn: Any,
+        host: QueueHost | None = None,
+        settings: QueueSettings = PLAIN,
     ) -> None:
         self.name = name
         self.durable = durable
@@ -41,19 +69,32 @@ class Queue:
         self.exclusive_owner = exclusive_owner
         self.arguments = arguments
         self.log = log
-        self.consumers: list[Consumer] = []
+        self._consumers = ConsumerList()
+        self.consumers = self._consumers.consumers
         self.deleted = False
-        self.ready_bytes = 0
         self.unacked_count = 0
         self.turn = turn
+        self.host = host if host is not None else QueueHost()
+        self.deduplicator: Any = None
+        self.gated = False
+        self.timer_due_ms = 0
         self._ready = ReadyMessages()
-        self._consumer_turn = 0
+        self._backlog: Backlog | None = None
+        self._ready_bytes = 0
         self._starved = True
         self._next_position = 1
+        self._unused_since_ms = now_ms()
+        self._return_counts: dict[int, int] = {}
+        self.settings = PLAIN
+        self.apply(settings)
 
     def ready_count(self) -> int:
         """Return how many messages wait for a consumer."""
-        return self._ready.length()
+        return self._ready.length() if self._backlog is None else self._backlog.count
+
+    def ready_bytes(self) -> int:
+        """Return the size of the bodies of the messages that wait for a consumer."""
+        return self._ready_bytes if self._backlog is None else self._backlog.size_bytes
 
     def next_position(self) -> int:
         """Give out the position of the next message."""
@@ -61,18 +102,140 @@ class Queue:
         self._next_position = position + 1
         return position
 
+    # Settings
+
+    def apply(self, settings: QueueSettings) -> None:
+        """Make ``settings`` hold, for what is in the queue as well."""
+        self.settings = settings
+        self._consumers.set_single(settings.single_active_consumer)
+        rejects = settings.is_limited and settings.overflow != "drop-head"
+        self.gated = rejects or settings.is_timed or settings.deduplication
+        if self._needs_backlog() or self._backlog is not None:
+            self._rebuild_backlog()
+            self._drop_overflow()
+        self.ask_for_timer()
+
+    def _needs_backlog(self) -> bool:
+        settings = self.settings
+        return bool(
+            settings.is_timed
+            or settings.is_limited
+            or settings.max_priority
+            or settings.group_header is not None
+            or settings.counts_deliveries
+        )
+
+    def _manage(self) -> Backlog:
+        """Become a managed queue."""
+        if self._backlog is None:
+            self._rebuild_backlog()
+        return cython.cast(Backlog, self._backlog)
+
+    def _rebuild_backlog(self) -> None:
+        settings = self.settings
+        before = self._backlog
+        backlog = Backlog(
+            max_priority=settings.max_priority,
+            message_ttl_ms=-1 if settings.message_ttl_ms is None else settings.message_ttl_ms,
+            delayed=settings.delayed,
+            group_header=settings.group_header,
+        )
+        if before is None:
+            while True:
+                message = self._ready.take_first()
+                if message is None:
+                    break
+                backlog.offer(message, self._ready.taken_position, self._ready.taken_redelivered)
+            self._ready_bytes = 0
+        else:
+            if backlog.groups is not None and before.groups is not None:
+                backlog.groups.inherit(before.groups)
+            for position, message, redelivered in sorted(before.ready(), key=_first):
+                backlog.offer(message, position, redelivered)
+            for position, (message, redelivered, not_before_ms) in before.waiting.items():
+                backlog.delay(message, position, redelivered, not_before_ms)
+        self._backlog = backlog
+
+    # Publishing
+
+    def admit(self, message: Message) -> int:
+        """Say whether a ``gated`` queue takes a message: ACCEPTED, DUPLICATE or OVERFLOW."""
+        if self.deduplicator is not None and self.deduplicator.is_duplicate(message, now_ms()):
+            return DUPLICATE
+        settings = self.settings
+        if settings.is_limited and settings.overflow != "drop-head":
+            if settings.max_length is not None and self.ready_count() + 1 > settings.max_length:
+                return OVERFLOW
+            if settings.max_length_bytes is not None:
+                size: int = self.ready_bytes() + len(message.body)
+                if size > settings.max_length_bytes:
+                    return OVERFLOW
+        return ACCEPTED
+
     def enqueue(self, message: Message, position: cython.ulonglong, redelivered: cython.bint) -> int:
         """Take a message in: to a consumer at once if one has credit, else behind all others."""
+        if self._backlog is not None or message.traits & TRAIT_EXPIRES:
+            return self._enqueue_managed(message, position, redelivered)
         if not self._starved and self._ready.length() == 0:
             consumer = self._consumer_with_credit()
             if consumer is not None:
                 return self._hand_over(consumer, message, position, redelivered)
         self._ready.append(message, position, redelivered)
-        self.ready_bytes += len(message.body)
+        self._ready_bytes += len(message.body)
         return 0
+
+    def _enqueue_managed(self, message: Message, position: cython.ulonglong, redelivered: cython.bint) -> int:
+        backlog: Backlog = self._manage()
+        if message.published_at_ms == 0:
+            message.published_at_ms = now_ms()
+        if backlog.delayed:
+            not_before_ms: cython.ulonglong = backlog.delay_of(message)
+            if not_before_ms > now_ms():
+                backlog.delay(message, position, redelivered, not_before_ms)
+                self.ask_for_timer()
+                return 0
+        if not self._starved and backlog.count == 0:
+            consumer = self._consumer_with_credit()
+            if consumer is not None and backlog.groups is None:
+                return self._hand_over(consumer, message, position, redelivered)
+        backlog.offer(message, position, redelivered)
+        return self._after_arrival()
+
+    def _after_arrival(self) -> int:
+        backlog: Backlog = self._manage()
+        if backlog.groups is not None and not self._starved:
+            self.wake()
+        self._drop_overflow()
+        if backlog.expiries.length():
+            self._expire(now_ms(), DUE_COUNT_MAX)
+            self.ask_for_timer()
+        return 0
+
+    def _drop_overflow(self) -> int:
+        """Drop from the head what is too much."""
+        settings = self.settings
+        backlog: Backlog
+        if not settings.is_limited or self._backlog is None or settings.overflow != "drop-head":
+            return 0
+        backlog = self._backlog
+        count_max = settings.max_length
+        size_max = settings.max_length_bytes
+        while backlog.count and (
+            (count_max is not None and backlog.count > count_max)
+            or (size_max is not None and backlog.size_bytes > size_max)
+        ):
+            message = backlog.take_first(True)
+            if message is None:
+                break
+            self.discard(message, backlog.taken_position, MAXLEN)
+        return 0
+
+    # Delivering
 
     def wake(self) -> int:
         """Go on delivering, because a consumer has got credit."""
+        if self._backlog is not None:
+            return self._wake_managed()
         self._starved = False
         count: cython.int = 0
         while self._ready.length():
@@ -83,26 +246,38 @@ class Queue:
             if consumer is None:
                 return 0
             message: Message = cython.cast(Message, self._ready.take_first())
-            self.ready_bytes -= len(message.body)
+            self._ready_bytes -= len(message.body)
             self._hand_over(consumer, message, self._ready.taken_position, self._ready.taken_redelivered)
+            count += 1
+        return 0
+
+    def _wake_managed(self) -> int:
+        backlog: Backlog = self._manage()
+        self._starved = False
+        count: cython.int = 0
+        if backlog.expiries.length():
+            self._expire(now_ms(), DUE_COUNT_MAX)
+        while backlog.count:
+            if count == WAKE_COUNT_MAX:
+                self.turn.wake_later(self)
+                return 0
+            consumer = self._consumer_with_credit()
+            if consumer is None:
+                return 0
+            message = backlog.take_first(consumer.no_ack)
+            if message is None:
+                # What is ready belongs to groups whose turn has not come.
+                return 0
+            self._hand_over(consumer, message, backlog.taken_position, backlog.taken_redelivered)
             count += 1
         return 0
 
     def _consumer_with_credit(self) -> Consumer | None:
         """Return the next consumer in turn that can take a message; without one the queue is starved."""
-        count: cython.Py_ssize_t = len(self.consumers)
-        index: cython.Py_ssize_t
-        consumer: Consumer
-        for _ in range(count):
-            index = self._consumer_turn
-            if index >= count:
-                index = 0
-            self._consumer_turn = index + 1
-            consumer = self.consumers[index]
-            if consumer.can_take():
-                return consumer
-        self._starved = True
-        return None
+        consumer = self._consumers.next_with_credit()
+        if consumer is None:
+            self._starved = True
+        return consumer
 
     def _hand_over(
         self, consumer: Consumer, message: Message, position: cython.ulonglong, redelivered: cython.bint
@@ -110,6 +285,8 @@ class Queue:
         if consumer.no_ack:
             if self.log is not None:
                 self.log.acknowledge(message, position)
+            if self._return_counts:
+                self._return_counts.pop(position, None)
         else:
             self.unacked_count += 1
             consumer.unacked_count += 1
@@ -119,27 +296,60 @@ class Queue:
 
     def take(self, no_ack: cython.bint) -> Message | None:
         """Take the first message for basic.get, or None; ``taken_position`` and ``taken_redelivered`` say the rest."""
-        message = self._ready.take_first()
-        if message is None:
-            return None
-        self.ready_bytes -= len(message.body)
-        self.taken_position = self._ready.taken_position
-        self.taken_redelivered = self._ready.taken_redelivered
+        backlog: Backlog
+        self._unused_since_ms = now_ms()
+        if self._backlog is None:
+            message = self._ready.take_first()
+            if message is None:
+                return None
+            self._ready_bytes -= len(message.body)
+            self.taken_position = self._ready.taken_position
+            self.taken_redelivered = self._ready.taken_redelivered
+        else:
+            backlog = self._backlog
+            if backlog.expiries.length():
+                self._expire(self._unused_since_ms, DUE_COUNT_MAX)
+            message = backlog.take_first(no_ack)
+            if message is None:
+                return None
+            self.taken_position = backlog.taken_position
+            self.taken_redelivered = backlog.taken_redelivered
         if no_ack:
             if self.log is not None:
                 self.log.acknowledge(message, self.taken_position)
+            if self._return_counts:
+                self._return_counts.pop(self.taken_position, None)
         else:
             self.unacked_count += 1
             if self.log is not None:
                 self.log.mark_delivered(message, self.taken_position)
         return message
 
+    # Settling
+
     def settle(self, message: Message, position: cython.ulonglong) -> int:
-        """Forget an unacknowledged message: it was acknowledged, or rejected for good."""
+        """Forget an unacknowledged message: it was acknowledged."""
         self.unacked_count -= 1
+        if self._backlog is not None:
+            self._backlog.settled(message)
+            if self._return_counts:
+                self._return_counts.pop(position, None)
         if self.log is not None:
             self.log.acknowledge(message, position)
         return 0
+
+    def finish(self, message: Message, position: int) -> None:
+        """Do as ``settle``, for a consumer inside of the broker."""
+        for consumer in self.consumers:
+            consumer.unacked_count -= 1
+        self.settle(message, position)
+
+    def reject(self, message: Message, position: cython.ulonglong) -> int:
+        """Let go of an unacknowledged message that was rejected for good."""
+        self.unacked_count -= 1
+        if self._backlog is not None:
+            self._backlog.settled(message)
+        return self.discard(message, position, REJECTED)
 
     def requeue(self, message: Message, position: cython.ulonglong) -> int:
         """Put an unacknowledged message back to where it was. The caller wakes the queue when it has put back all."""
@@ -148,16 +358,132 @@ class Queue:
             if self.log is not None:
                 self.log.acknowledge(message, position)
             return 0
+        if self._backlog is not None:
+            return self._requeue_managed(message, position)
         self._ready.put_back(message, position, True)
-        self.ready_bytes += len(message.body)
+        self._ready_bytes += len(message.body)
         return 0
 
-    def restore(self, message: Message, position: int, redelivered: bool) -> None:
+    def _requeue_managed(self, message: Message, position: cython.ulonglong) -> int:
+        backlog: Backlog = self._manage()
+        settings = self.settings
+        delay_ms: cython.ulonglong = 0
+        now: cython.ulonglong = now_ms()
+        if settings.counts_deliveries:
+            count = self._return_counts.get(position, 0) + 1
+            if settings.delivery_limit is not None and count > settings.delivery_limit:
+                backlog.settled(message)
+                return self.discard(message, position, DELIVERY_LIMIT)
+            self._return_counts[position] = count
+            delay_ms = settings.redelivery_delay_after_ms(count)
+            if self.log is not None:
+                self.log.write_return(message, position, count, now + delay_ms if delay_ms else 0)
+        if backlog.expiry_of(message) <= now:
+            backlog.settled(message)
+            return self.discard(message, position, EXPIRED)
+        if delay_ms:
+            backlog.delay(message, position, True, now + delay_ms)
+        else:
+            backlog.offer(message, position, True)
+        # Only now may its group go on: with this message, if it does not have to wait.
+        backlog.settled(message)
+        self._drop_overflow()
+        self.ask_for_timer()
+        return 0
+
+    def delivery_count(self, position: cython.ulonglong) -> int:
+        """Return how often the message at a position has come back, where the queue counts that."""
+        if not self._return_counts:
+            return 0
+        count: cython.int = self._return_counts.get(position, 0)
+        return count
+
+    def discard(self, message: Message, position: cython.ulonglong, reason: str) -> int:
+        """Let a message go, to the dead letters if the queue has a dead-letter exchange."""
+        if self._return_counts:
+            self._return_counts.pop(position, None)
+        if self.settings.dead_letter_exchange is not None and not self.deleted:
+            self.host.dead_letter(self, message, position, reason)
+        elif self.log is not None:
+            self.log.acknowledge(message, position)
+        return 0
+
+    # Time
+
+    def ask_for_timer(self) -> None:
+        """Have ``on_due`` called when something is due next."""
+        due: cython.ulonglong = self._next_due_ms()
+        if due and (self.timer_due_ms == 0 or due < self.timer_due_ms) and not self.deleted:
+            self.host.want_timer(self, due)
+
+    def _next_due_ms(self) -> int:
+        due: cython.ulonglong = 0 if self._backlog is None else self._backlog.next_due_ms()
+        expires_ms = self.settings.expires_ms
+        if expires_ms is not None and not self.consumers:
+            end: cython.ulonglong = self._unused_since_ms + expires_ms
+            if due == 0 or end < due:
+                due = end
+        return due
+
+    def on_due(self, now: int) -> None:
+        """Do what is due: let messages expire, let others arrive, or expire as a whole (``x-expires``)."""
+        if self.deleted:
+            return
+        expires_ms = self.settings.expires_ms
+        if expires_ms is not None and not self.consumers and self._unused_since_ms + expires_ms <= now:
+            self.host.expire_queue(self)
+            return
+        if self._backlog is not None:
+            backlog: Backlog = self._backlog
+            self._expire(now, DUE_COUNT_MAX)
+            count: cython.int = 0
+            while count < DUE_COUNT_MAX and backlog.release_arrival(now):
+                count += 1
+            if count:
+                self.wake()
+                self._drop_overflow()
+            if backlog.count == 0 and not backlog.waiting and not self._needs_backlog() and not self.unacked_count:
+                self._backlog = None
+        self.ask_for_timer()
+
+    def _expire(self, now: cython.ulonglong, count_max: cython.int) -> int:
+        backlog: Backlog = self._manage()
+        count: cython.int = 0
+        while count < count_max:
+            message = backlog.take_expired(now)
+            if message is None:
+                break
+            self.discard(message, backlog.taken_position, EXPIRED)
+            count += 1
+        return 0
+
+    def touch(self) -> None:
+        """Take notice that the queue is used: it was declared again (``x-expires``)."""
+        self._unused_since_ms = now_ms()
+        self.ask_for_timer()
+
+    # Recovery and administration
+
+    def restore(
+        self, message: Message, position: int, redelivered: bool, return_count: int = 0, not_before_ms: int = 0
+    ) -> None:
         """Take in a message that recovery found in the journal. They come in the order of their positions."""
-        self._ready.append(message, position, redelivered)
-        self.ready_bytes += len(message.body)
+        backlog: Backlog
         if position >= self._next_position:
             self._next_position = position + 1
+        if return_count:
+            self._return_counts[position] = return_count
+        if self._backlog is None and not message.traits & TRAIT_EXPIRES:
+            self._ready.append(message, position, redelivered)
+            self._ready_bytes += len(message.body)
+            return
+        backlog = self._manage()
+        if backlog.delayed:
+            not_before_ms = max(not_before_ms, backlog.delay_of(message))
+        if not_before_ms > now_ms():
+            backlog.delay(message, position, redelivered, not_before_ms)
+        else:
+            backlog.offer(message, position, redelivered)
 
     def peek_next_position(self) -> int:
         """Return the position that the next message will get."""
@@ -169,22 +495,76 @@ class Queue:
             self._next_position = next_position
 
     def purge(self) -> int:
-        """Drop all ready messages and return how many there were."""
-        count: cython.Py_ssize_t = 0
-        while True:
-            message = self._ready.take_first()
-            if message is None:
-                break
+        """Drop all messages that are with no consumer, and return how many were ready."""
+        count: cython.Py_ssize_t = self.ready_count()
+        backlog: Backlog
+        if self._backlog is None:
+            while True:
+                message = self._ready.take_first()
+                if message is None:
+                    break
+                if self.log is not None:
+                    self.log.acknowledge(message, self._ready.taken_position)
+            self._ready_bytes = 0
+            return count
+        backlog = self._backlog
+        entries = [(position, message) for position, message, _ in backlog.ready()]
+        entries += [(position, held[0]) for position, held in backlog.waiting.items()]
+        for position, message in sorted(entries, key=_first):
+            backlog.remove(position)
+            self._return_counts.pop(position, None)
             if self.log is not None:
-                self.log.acknowledge(message, self._ready.taken_position)
-            count += 1
-        self.ready_bytes = 0
+                self.log.acknowledge(message, position)
         return count
 
+    def entries(self, from_position: int, count_max: int) -> list[Any]:
+        """Return up to ``count_max`` ready messages by position, as (position, message, redelivered)."""
+        if self._backlog is None:
+            return self._ready.entries(from_position, count_max)
+        return self._backlog.entries(from_position, count_max)
+
+    def waiting_entries(self) -> list[Any]:
+        """Return the messages that wait for their time, as (position, message, redelivered, not before in ms)."""
+        if self._backlog is None:
+            return []
+        return sorted(
+            [(position, held[0], held[1], held[2]) for position, held in self._backlog.waiting.items()], key=_first
+        )
+
+    def remove(self, position: int) -> Message | None:
+        """Take a ready or waiting message out; it stays in the journal until ``forget``. None if it is not here."""
+        if self._backlog is None:
+            message = self._ready.remove(position)
+            if message is not None:
+                self._ready_bytes -= len(message.body)
+            return message
+        return self._backlog.remove(position)
+
+    def forget(self, message: Message, position: int) -> None:
+        """Finish the removal of a message."""
+        self._return_counts.pop(position, None)
+        if self.log is not None:
+            self.log.acknowledge(message, position)
+
+    # Consumers
+
     def add_consumer(self, consumer: Consumer) -> None:
-        """Add a consumer behind the others. The caller wakes the queue."""
-        self.consumers.append(consumer)
+        """Add a consumer. The caller wakes the queue."""
+        self._consumers.add(consumer)
 
     def remove_consumer(self, consumer: Consumer) -> None:
         """Remove a consumer; what it has not acknowledged stays with its channel."""
-        self.consumers.remove(consumer)
+        if self._consumers.remove(consumer):
+            self.turn.wake_later(self)
+        if not self.consumers:
+            self._unused_since_ms = now_ms()
+            self.ask_for_timer()
+
+    @property
+    def active_consumer(self) -> Consumer | None:
+        """The consumer that alone gets messages (``x-single-active-consumer``)."""
+        return self._consumers.active
+
+
+def _first(entry: Any) -> Any:
+    return entry[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from broker.routing.alternates import ALTERNATE_EXCHANGE, Alternates
 from broker.routing.exchange_type import ExchangeType
@@ -23,6 +23,10 @@ class Queue(Protocol):
     @property
     def durable(self) -> bool:
         """Whether the queue survives a restart of the broker."""
+
+    @property
+    def gated(self) -> bool:
+        """Whether the queue has to be asked before a message is put into it."""
 
 
 Destination: TypeAlias = "Exchange | Queue"
@@ -74,7 +78,8 @@ class Exchange:
 
     ``bindings`` are those that lead out of it, ``inbound`` those that lead into it from other exchanges, by
     source; both keep the order in which the bindings were made. ``route_cache`` is the cache that has routes from
-    here, if there is one. ``alternates`` are those of the virtual host; without them there is no alternate exchange.
+    here, if there is one. ``deduplicator`` knows the messages that must not come twice, if there are such.
+    ``alternates`` are those of the virtual host; without them there is no alternate exchange.
     """
 
     __slots__ = (
@@ -83,6 +88,7 @@ class Exchange:
         "arguments",
         "auto_delete",
         "bindings",
+        "deduplicator",
         "durable",
         "inbound",
         "internal",
@@ -111,6 +117,7 @@ class Exchange:
         self.bindings: dict[Binding, Binding] = {}
         self.inbound: dict[Exchange, dict[Binding, Binding]] = {}
         self.route_cache: RouteCache | None = None
+        self.deduplicator: Any = None
         self._alternates = alternates
         self._alternate: str | None = None
         alternate = self.arguments.get(ALTERNATE_EXCHANGE)

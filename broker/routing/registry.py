@@ -1,6 +1,7 @@
 """The exchange types by the names that clients declare exchanges with."""
 
 from broker.routing.consistent_hash import ConsistentHashExchangeType
+from broker.routing.delayed_message import DelayedMessageExchangeType
 from broker.routing.direct import DirectExchangeType
 from broker.routing.exchange_type import ExchangeType, InvalidDefinitionError
 from broker.routing.fanout import FanoutExchangeType
@@ -19,12 +20,15 @@ EXCHANGE_TYPES: dict[str, type[ExchangeType]] = {
         HeadersExchangeType,
         TopicExchangeType,
         ConsistentHashExchangeType,
+        DelayedMessageExchangeType,
         LocalRandomExchangeType,
         ModulusHashExchangeType,
         RandomExchangeType,
         RecentHistoryExchangeType,
     )
 }
+
+DelayedMessageExchangeType.inner_types = EXCHANGE_TYPES
 
 
 def find_exchange_type(name: str) -> type[ExchangeType]:

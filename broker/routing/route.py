@@ -23,7 +23,8 @@ class Route:
 
     ``queues`` are all of them, ``durable_queues`` those that are durable. If the route is ``dynamic`` it depends
     on each message, and ``for_message`` has to be asked; ``queues`` is empty then. A route may be kept and used
-    again as long as it is not ``stale``.
+    again as long as it is not ``stale``. If it is ``gated``, the exchange or a queue has to be asked whether it takes
+    the message.
     """
 
     def __init__(self, address: bytes, exchange: Exchange, routing_key: str, found: tuple[Queue, ...] | None) -> None:
@@ -38,6 +39,7 @@ class Route:
         if len(durable_queues) < len(queues):
             self.durable_queues = durable_queues
         self.dynamic = found is None
+        self.gated = exchange.deduplicator is not None or any(queue.gated for queue in queues)
         self.stale = False
 
     def for_message(self, message: MessageView, extra_keys: tuple[str, ...] = ()) -> Route:

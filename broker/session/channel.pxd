@@ -1,9 +1,9 @@
 cimport cython
 
+from broker.clock cimport now_ms
 from broker.metrics.counters cimport Counters
 from broker.queueing.consumer cimport Consumer, DeliveryTarget
 from broker.queueing.message cimport Message, new_message
-from broker.queueing.placement cimport place
 from broker.queueing.queue cimport Queue
 from broker.routing.route cimport Route, RouteCache
 from broker.durability.queue_log cimport VirtualHostJournal
@@ -23,6 +23,9 @@ cdef int EXPECT_BODY
 
 cdef unsigned int PUBLISH_MANDATORY
 cdef unsigned int PUBLISH_IMMEDIATE
+
+cdef unsigned int TRAIT_HIDDEN
+cdef unsigned int TRAIT_ROUTED
 
 
 @cython.final
@@ -51,7 +54,9 @@ cdef class Channel(DeliveryTarget):
     # The exchange and routing key, and the content header, that were published last: most publishers repeat them.
     cdef Route _route
     cdef bytes _header
+    cdef bytes _header_received      # as the publisher sent it
     cdef int _header_delivery_mode
+    cdef unsigned int _header_traits
     # The content that is being received, and how far.
     cdef int _content_state
     cdef bytes _content_address
@@ -74,6 +79,7 @@ cdef class Channel(DeliveryTarget):
     cdef int _learn_header(self, bytes header) except -1
     cdef int _publish(self, unsigned int flags, bytes body) except -1
     cpdef int route_message(self, Route route, Message message, unsigned int flags) except -1
+    cdef int _route_managed(self, Route route, Message message, unsigned int flags) except -1
     cdef int _count_published(self, unsigned long long batch) except -1
     cdef int settle(
         self, unsigned long long delivery_tag, bint multiple, int how, unsigned int method_id

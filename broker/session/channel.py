@@ -4,14 +4,17 @@ from typing import Any
 
 import cython
 
+from broker.dead_lettering.deaths import routing_keys_of
+from broker.publishing import publish_to_queues
 from broker.queueing.consumer import Consumer, DeliveryTarget
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
 from broker.routing.address import decode_address
 from broker.routing.route import Route
 from broker.session.confirms import Confirms
+from broker.session.delivery_header import counted_header
 from broker.session.outlet import Outlet
-from broker.session.publish_checks import check_exchange, check_properties
+from broker.session.publish_checks import accept_properties, check_exchange
 from broker.session.unacked import ACKNOWLEDGE, REQUEUE, UnackedDeliveries
 from protocol.amqp import codec, content_header
 from protocol.amqp.errors import (
@@ -21,12 +24,13 @@ from protocol.amqp.errors import (
     syntax_error,
     unexpected_frame,
 )
+from protocol.amqp.header_fields import TRAIT_HIDDEN, TRAIT_ROUTED, visible
 from protocol.amqp.methods import BasicCancel, BasicGetEmpty, BasicGetOk, BasicReturn, Method
 from protocol.amqp.reader import FrameReader
 
 if not cython.compiled:
+    from broker.clock import now_ms
     from broker.queueing.message import new_message
-    from broker.queueing.placement import place
 
 # What the channel expects next (specification, section 4.2.6).
 EXPECT_METHOD = 0
@@ -76,7 +80,9 @@ class Channel(DeliveryTarget):
         self._waits_for_journal = False
         self._route: Route | None = None
         self._header = b""
+        self._header_received = b""
         self._header_delivery_mode = 0
+        self._header_traits = 0
         self._content_state = EXPECT_METHOD
         self._content_address = b""
         self._content_flags = 0
@@ -97,7 +103,7 @@ class Channel(DeliveryTarget):
         route = self._route
         if route is None or route.stale or not reader.same_address(route.address):
             self._find_route(reader.address_octets())
-        if not reader.same_header(self._header):
+        if not reader.same_header(self._header_received):
             self._learn_header(reader.header_octets())
         return self._publish(reader.flags, reader.payload_octets())
 
@@ -198,17 +204,20 @@ class Channel(DeliveryTarget):
         mode: cython.int = content_header.delivery_mode(header)
         if mode < 0:
             raise syntax_error("malformed content header", 60, 40)
-        if content_header.property_flags(header) & content_header.FLAGS_CHECKED:
-            check_properties(self, header)
-        self._header = header
+        self._header = self._header_received = header
         self._header_delivery_mode = mode
+        self._header_traits = 0
+        if content_header.property_flags(header) & content_header.FLAGS_CHECKED:
+            self._header_received = b""
+            self._header, self._header_traits = accept_properties(self, header)
+            self._header_received = header
         return 0
 
     def _publish(self, flags: cython.uint, body: bytes) -> int:
         if flags & PUBLISH_IMMEDIATE:
             raise not_implemented("immediate=true", 60, 40)
         route: Any = self._route
-        message = new_message(route.address, self._header, body, self._header_delivery_mode == 2)
+        message = new_message(route.address, self._header, body, self._header_delivery_mode == 2, self._header_traits)
         if self.transaction is not None:
             self.transaction.publish(route, message, flags)
             return 0
@@ -220,20 +229,75 @@ class Channel(DeliveryTarget):
             route = self._routes.resolve(message.address)
         if route.dynamic:
             route = self.vhost.route_by_message(route, message)
-        count: cython.Py_ssize_t = len(route.queues)
+        if route.gated or message.traits:
+            return self._route_managed(route, message, flags)
+        queues: Any = route.queues
+        count: cython.Py_ssize_t = len(queues)
         batch: cython.ulonglong = 0
+        position: cython.ulonglong
+        queue: Queue
         self._counters.messages_received += 1
-        if count:
-            batch = place(message, route.queues, len(route.durable_queues) > 0, self._journal)
+        if count == 1:
+            queue = queues[0]
+            position = queue.next_position()
+            if message.persistent and queue.log is not None:
+                batch = self._journal.publish_to_one(message, queue.log, position)
+            queue.enqueue(message, position, False)
+            self._counters.messages_routed += 1
+        elif count:
+            positions = [cython.cast(Queue, queue).next_position() for queue in queues]
+            if message.persistent and route.durable_queues:
+                batch = self._write_for_many(message, queues, positions)
+            index: cython.Py_ssize_t
+            for index in range(count):
+                queue = queues[index]
+                queue.enqueue(message, positions[index], False)
             self._counters.messages_routed += count
-        elif flags & PUBLISH_MANDATORY:
+        else:
+            self._count_unroutable(route, message, flags)
+        if self.confirms is not None:
+            self._count_published(batch)
+        return 0
+
+    def _route_managed(self, route: Route, message: Message, flags: cython.uint) -> int:
+        """Do as ``route_message`` for a message, an exchange or a queue that asks for more."""
+        self._counters.messages_received += 1
+        if message.traits & TRAIT_ROUTED:
+            route = self.vhost.route_by_message(route, message, tuple(routing_keys_of(message)[1:]))
+        rejected = False
+        batch: cython.ulonglong = 0
+        if route.exchange.deduplicator is not None and route.exchange.deduplicator.is_duplicate(message, now_ms()):
+            self._counters.messages_deduplicated += 1
+        elif route.queues:
+            published = publish_to_queues(self.vhost, route.queues, message, route.exchange.deduplicator)
+            batch = published.batch
+            rejected = published.rejected
+        else:
+            self._count_unroutable(route, message, flags)
+        if self.confirms is not None:
+            if rejected:
+                self._counters.messages_received_confirm += 1
+                self.confirms.reject()
+                self._owe_confirms()
+            else:
+                self._count_published(batch)
+        return 0
+
+    def _count_unroutable(self, route: Route, message: Message, flags: cython.uint) -> None:
+        if flags & PUBLISH_MANDATORY:
             self._counters.messages_unroutable_returned += 1
             self._return_message(route, message)
         else:
             self._counters.messages_unroutable_dropped += 1
-        if self.confirms is not None:
-            self._count_published(batch)
-        return 0
+
+    def _write_for_many(self, message: Message, queues: tuple[Queue, ...], positions: list[int]) -> int:
+        logs = []
+        durable_positions = []
+        for queue, position in zip(queues, positions, strict=True):
+            if queue.log is not None:
+                logs.append(queue.log)
+                durable_positions.append(position)
+        return self._journal.publish_to_many(message, logs, durable_positions) if logs else 0
 
     def _return_message(self, route: Route, message: Message) -> None:
         returned = BasicReturn(
@@ -268,8 +332,17 @@ class Channel(DeliveryTarget):
         if not self.is_open or confirms is None or confirms.due == confirms.confirmed:
             return
         self._counters.messages_confirmed += confirms.due - confirms.confirmed
-        delivery_tag, multiple = confirms.mark_confirmed()
-        self.connection.output.put_acknowledgement(self.number, 80, delivery_tag, multiple)
+        for rejected in confirms.take_rejected():
+            # A basic.ack must not cover it, so what comes before is acknowledged first.
+            if rejected > confirms.confirmed + 1:
+                self._acknowledge(80, *confirms.mark_confirmed(rejected - 1))
+            self._acknowledge(120, *confirms.mark_confirmed(rejected))
+            self._counters.messages_confirmed -= 1
+        if confirms.due > confirms.confirmed:
+            self._acknowledge(80, *confirms.mark_confirmed(confirms.due))
+
+    def _acknowledge(self, method_id: int, delivery_tag: int, multiple: bool) -> None:
+        self.connection.output.put_acknowledgement(self.number, method_id, delivery_tag, multiple)
         self.connection.written()
 
     def journal_durable(self, batch: int) -> bool:
@@ -298,11 +371,15 @@ class Channel(DeliveryTarget):
             self.connection.output.put_method(self.number, payload)
             self.connection.written()
 
-    def send_content(self, method: Method, message: Message) -> None:
-        """Send a method that carries a message."""
+    def send_content(self, method: Method, message: Message, header: bytes | None = None) -> None:
+        """Send a method that carries a message, with ``header`` in place of its own if one is given."""
         connection = self.connection
+        if header is None:
+            header = message.header
+        if message.traits & TRAIT_HIDDEN:
+            header = visible(header)
         connection.output.put_content(
-            self.number, codec.encode_method(method), message.header, message.body, connection.frame_max
+            self.number, codec.encode_method(method), header, message.body, connection.frame_max
         )
         connection.written()
 
@@ -333,15 +410,19 @@ class Channel(DeliveryTarget):
             self._counters.messages_delivered_consume_manual_ack += 1
             self.consumed_unacked_count += 1
             self.unacked.append(delivery_tag, message, position, consumer.queue, consumer)
+        header = message.header
         if redelivered:
             self._counters.messages_redelivered += 1
+            header = counted_header(consumer.queue, message, position)
+        if message.traits & TRAIT_HIDDEN:
+            header = visible(header)
         connection.output.put_deliver(
             self.number,
             consumer.wire_tag,
             delivery_tag,
             redelivered,
             message.address,
-            message.header,
+            header,
             message.body,
             connection.frame_max,
         )
@@ -372,6 +453,7 @@ class Channel(DeliveryTarget):
                 message_count=queue.ready_count(),
             ),
             message,
+            counted_header(queue, message, queue.taken_position) if queue.taken_redelivered else None,
         )
 
     def wake_consumers(self) -> None:
@@ -426,10 +508,11 @@ class Channel(DeliveryTarget):
             self.consumed_unacked_count -= 1
         if how == REQUEUE:
             queue.requeue(message, position)
-        else:
-            if how == ACKNOWLEDGE:
-                self._counters.messages_acknowledged += 1
+        elif how == ACKNOWLEDGE:
+            self._counters.messages_acknowledged += 1
             queue.settle(message, position)
+        else:
+            queue.reject(message, position)
         return queue
 
     def requeue_all(self) -> None:

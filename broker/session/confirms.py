@@ -21,6 +21,7 @@ class Confirms:
         self.due = 0
         # Pairs of batch and last sequence number that waits for it, both ascending.
         self._batches: deque[tuple[int, int]] = deque()
+        self._rejected: deque[int] = deque()
 
     def publish(self, batch: cython.ulonglong) -> int:
         """Count a publish that waits for ``batch`` of the journal, 0 for none. Returns 1 if a confirm is due now."""
@@ -39,6 +40,20 @@ class Confirms:
             self._batches.append((batch, sequence))
         return 0
 
+    def reject(self) -> None:
+        """Count a publish that a queue has refused: it gets a basic.nack, when those before it are confirmed."""
+        self.publish(0)
+        self._rejected.append(self.published)
+
+    def take_rejected(self) -> list[int]:
+        """Return the sequence numbers of the publishes that are due to be refused, in order."""
+        if not self._rejected:
+            return []
+        taken = []
+        while self._rejected and self._rejected[0] <= self.due:
+            taken.append(self._rejected.popleft())
+        return taken
+
     def durable(self, batch: cython.ulonglong) -> bool:
         """Take in that all batches up to ``batch`` are on disk. Returns whether a confirm has become due."""
         found = False
@@ -51,8 +66,8 @@ class Confirms:
         """Return whether some publish waits for the journal."""
         return bool(self._batches)
 
-    def mark_confirmed(self) -> tuple[int, bool]:
-        """Count what is due as confirmed. Returns the delivery tag to acknowledge, and whether it covers several."""
-        multiple = self.due - self.confirmed > 1
-        self.confirmed = self.due
-        return self.due, multiple
+    def mark_confirmed(self, last: int) -> tuple[int, bool]:
+        """Count all up to ``last`` as confirmed. Returns the delivery tag to answer, and whether it covers several."""
+        multiple = last - self.confirmed > 1
+        self.confirmed = last
+        return last, multiple

@@ -3,10 +3,23 @@
 import re
 from typing import Any
 
+from broker.dead_lettering.deaths import decode_value
 from broker.policy.values import EXPIRY_MAX_MS
 from broker.routing.exchange import Exchange
 from broker.session.names import check_permission, exchange_resource
+from protocol.amqp.content_header import FLAGS_LOOKED_INTO, FLAGS_VALIDATED, property_flags
+from protocol.amqp.erlang_term import format_type
 from protocol.amqp.errors import access_refused, precondition_failed
+from protocol.amqp.header_fields import (
+    BCC,
+    CC,
+    HIDDEN_PREFIX,
+    TRAIT_HIDDEN,
+    TRAIT_ROUTED,
+    find_traits,
+    replace_fields,
+    split_fields,
+)
 from protocol.amqp.properties import decode_properties
 
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -20,8 +33,34 @@ def check_exchange(channel: Any, exchange: Exchange) -> None:
         raise access_refused(f"cannot publish to internal {resource}")
 
 
-def check_properties(channel: Any, header: bytes) -> None:
-    """Refuse an expiration that is no time, and the name of another user."""
+def accept_properties(channel: Any, header: bytes) -> tuple[bytes, int]:
+    """Return the header that a message is to have, and its traits.
+
+    Refuses an expiration that is no time, the name of another user, and routing keys in CC or BCC that are none.
+    """
+    flags = property_flags(header)
+    if flags & FLAGS_VALIDATED:
+        _check_properties(channel, header)
+    if not flags & FLAGS_LOOKED_INTO:
+        return header, 0
+    traits = find_traits(header)
+    if traits & (TRAIT_HIDDEN | TRAIT_ROUTED):
+        fields = split_fields(header)
+        # The broker's own fields are for nobody else to set.
+        forged = [name for name in fields if name.startswith(HIDDEN_PREFIX)]
+        if forged:
+            for name in forged:
+                del fields[name]
+            header = replace_fields(header, fields)
+            traits = find_traits(header)
+        for name in (CC, BCC):
+            if name in fields and fields[name][:1] != b"A":
+                kind = format_type(decode_value(fields[name]))
+                raise precondition_failed(f'invalid message: {{unacceptable_type_in_header,"{name.decode()}",{kind}}}')
+    return header, traits
+
+
+def _check_properties(channel: Any, header: bytes) -> None:
     properties = decode_properties(header)
     if properties.expiration is not None:
         problem = _expiration_problem(properties.expiration)

@@ -1,7 +1,10 @@
 cdef enum:
     DELIVERY_MODE_PERSISTENT = 2
-    # Properties whose values a broker has to look at: expiration and user-id.
-    FLAGS_CHECKED = (1 << 8) | (1 << 4)
+    # Properties whose values may be refused: expiration and user-id.
+    FLAGS_VALIDATED_ = (1 << 8) | (1 << 4)
+    # Properties that may ask something of the broker: headers, reply-to and expiration.
+    FLAGS_LOOKED_INTO_ = (1 << 13) | (1 << 9) | (1 << 8)
+    FLAGS_CHECKED = FLAGS_VALIDATED_ | FLAGS_LOOKED_INTO_
 
 
 cpdef int delivery_mode(bytes header) except -2

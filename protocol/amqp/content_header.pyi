@@ -6,6 +6,8 @@ def delivery_mode(header: bytes) -> int:
     """
 
 FLAGS_CHECKED: int
+FLAGS_VALIDATED: int
+FLAGS_LOOKED_INTO: int
 
 def property_flags(header: bytes) -> int:
     """Return the property flags."""

@@ -15,6 +15,9 @@ cdef enum:
     FLAGS_UNKNOWN = 3
     TABLE_DEPTH_MAX = 16
 
+FLAGS_VALIDATED = FLAGS_VALIDATED_
+FLAGS_LOOKED_INTO = FLAGS_LOOKED_INTO_
+
 
 cdef inline const unsigned char *over_short_string(const unsigned char *at, const unsigned char *end) noexcept:
     return at + 1 + at[0] if at < end else end + 1

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -404,6 +405,16 @@ class RawChannel:
         """Start a consumer and return its tag."""
         answer: str = self.call(Basic.Consume(queue=queue, consumer_tag=tag, **arguments)).consumer_tag
         return answer
+
+    def expect_silence_or(self, take: Callable[[Message], None]) -> None:
+        """Do as ``expect_silence``, but ``take`` the deliveries that come first."""
+        self.send(Channel.Flow(active=True))
+        while True:
+            arrived = self.client.receive(self.number)
+            if isinstance(arrived.method, Channel.FlowOk):
+                return
+            self.client.put_back([arrived])
+            take(self.deliver())
 
     def expect_silence(self) -> None:
         """Nothing is under way to this channel: the answer to a method sent now is what comes next."""

@@ -13,6 +13,7 @@ from broker.routing.registry import EXCHANGE_TYPES, find_exchange_type
 class Queue:
     name: str
     durable: bool = True
+    gated: bool = False
 
 
 def exchange_of(type_name: str) -> Exchange:
@@ -25,7 +26,14 @@ def route(exchange: Exchange, *routing_keys: str) -> set[object]:
 
 def test_the_registry_knows_the_types_of_the_specification_and_of_rabbitmq() -> None:
     assert list(EXCHANGE_TYPES)[:4] == ["direct", "fanout", "headers", "topic"]
-    further = ["x-consistent-hash", "x-local-random", "x-modulus-hash", "x-random", "x-recent-history"]
+    further = [
+        "x-consistent-hash",
+        "x-delayed-message",
+        "x-local-random",
+        "x-modulus-hash",
+        "x-random",
+        "x-recent-history",
+    ]
     assert list(EXCHANGE_TYPES)[4:] == further
     for name, exchange_type in EXCHANGE_TYPES.items():
         assert exchange_type.name == name

@@ -17,6 +17,7 @@ COUNT = 3000
 class Queue:
     name: str
     durable: bool = True
+    gated: bool = False
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from tests.support.messages import published
 class Queue:
     name: str
     durable: bool = True
+    gated: bool = False
 
 
 class NoSuchExchangeError(Exception):

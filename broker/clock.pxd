@@ -1,0 +1,1 @@
+cpdef unsigned long long now_ms() noexcept

@@ -1,0 +1,1 @@
+"""Dead-lettering: what becomes of messages that leave a queue without having been acknowledged."""

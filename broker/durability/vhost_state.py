@@ -1,0 +1,144 @@
+"""A virtual host as its journal has it: what a checkpoint contains, and the way back from there after a start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.durability.definitions import (
+    AnyDefinition,
+    Bound,
+    ExchangeDeclared,
+    PolicyPut,
+    QueueDeclared,
+    SeenKeys,
+    Snapshot,
+    Unbound,
+    encode,
+)
+from broker.durability.queue_log import QueueLog
+from broker.durability.replay import Replay, ReplayedQueue
+from broker.queueing.queue import Queue
+from broker.routing.exchange import Binding, Exchange
+from protocol.amqp.field_table import decode_table, encode_table
+
+RESERVED_PREFIX = "amq."
+
+
+def snapshot_of(vhost: Any) -> bytes:
+    """Return everything that a virtual host keeps beside messages, for a checkpoint."""
+    definitions: list[AnyDefinition] = [
+        PolicyPut.of(policy, operator=operator)
+        for operator in (False, True)
+        for policy in vhost.policies.list(operator=operator)
+    ]
+    definitions += [
+        exchange_definition(exchange)
+        for exchange in vhost.exchanges.values()
+        if exchange.durable and exchange.name and not exchange.name.startswith(RESERVED_PREFIX)
+    ]
+    queues = [queue for queue in vhost.all_queues() if queue.log is not None]
+    definitions += [queue_definition(queue) for queue in queues]
+    definitions += [
+        binding_definition(Bound, binding)
+        for exchange in vhost.exchanges.values()
+        for binding in exchange.bindings
+        if is_durable(binding)
+    ]
+    seen = [
+        SeenKeys(queue.log.number, list(queue.deduplicator.items()))
+        for queue in queues
+        if queue.deduplicator is not None
+    ]
+    seen += [
+        SeenKeys(exchange.name, list(exchange.deduplicator.items()))
+        for exchange in vhost.exchanges.values()
+        if exchange.durable and exchange.deduplicator is not None
+    ]
+    return encode(Snapshot(vhost.next_queue_number, definitions, seen))
+
+
+def restore(vhost: Any, replay: Replay) -> None:
+    """Build a virtual host from what its journal has led to."""
+    vhost.next_queue_number = replay.next_queue_number
+    for put in replay.policies.values():
+        vhost.policies.put(put.policy(), operator=put.operator)
+    for exchange in replay.exchanges.values():
+        vhost.add_exchange(
+            exchange.name,
+            exchange.type,
+            durable=True,
+            auto_delete=exchange.auto_delete,
+            internal=exchange.internal,
+            arguments=decode_table(exchange.arguments),
+        )
+        for key, seen_at_ms in replay.seen.get(exchange.name, {}).items():
+            vhost.exchanges[exchange.name].deduplicator.restore(key, seen_at_ms)
+    for number, replayed in replay.queues.items():
+        _restore_queue(vhost, number, replayed, replay.seen.get(number, {}))
+    for bound in replay.bindings.values():
+        destination = vhost.exchanges[bound.destination] if bound.to_exchange else vhost.queues[bound.destination]
+        source = vhost.exchanges[bound.source]
+        vhost.add_binding(Binding(source, destination, bound.routing_key, decode_table(bound.arguments)))
+
+
+def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[bytes, int]) -> None:
+    definition = replayed.definition
+    queue_log = QueueLog(vhost.journal, number)
+    queue: Queue = vhost.add_queue(
+        definition.name,
+        durable=True,
+        auto_delete=definition.auto_delete,
+        owner=None,
+        arguments=decode_table(definition.arguments),
+        log=queue_log,
+    )
+    queue_log.restore_delivered(replayed.delivered_position)
+    for position, (message, segment) in replayed.messages.items():
+        queue_log.restore(message, segment)
+        count, not_before_ms = replayed.returns.get(position, (0, 0))
+        queue.restore(message, position, position <= replayed.delivered_position, count, not_before_ms)
+    queue.skip_positions(replayed.next_position)
+    queue.ask_for_timer()
+    if queue.deduplicator is not None:
+        for key, seen_at_ms in seen.items():
+            queue.deduplicator.restore(key, seen_at_ms)
+
+
+def is_durable(binding: Binding) -> bool:
+    """Return whether a binding survives a restart, because both of its ends do."""
+    destination: Any = binding.destination
+    kept = destination.log is not None if isinstance(destination, Queue) else destination.durable
+    return binding.source.durable and kept
+
+
+def exchange_definition(exchange: Exchange) -> ExchangeDeclared:
+    """Return the definition of an exchange."""
+    return ExchangeDeclared(
+        exchange.name, exchange.type.name, exchange.auto_delete, exchange.internal, encode_table(exchange.arguments)
+    )
+
+
+def queue_definition(queue: Queue) -> QueueDeclared:
+    """Return the definition of a durable queue."""
+    assert queue.log is not None, "only durable queues are defined in the journal"  # noqa: S101
+    return QueueDeclared(
+        queue.name,
+        queue.log.number,
+        queue.auto_delete,
+        encode_table(queue.arguments),
+        queue.peek_next_position(),
+        queue.log.delivered_position,
+    )
+
+
+def binding_definition(kind: type[Bound] | type[Unbound], binding: Binding) -> Any:
+    """Return the definition of a binding, or of its removal."""
+    destination: Any = binding.destination
+    to_exchange = isinstance(destination, Exchange)
+    return kind(
+        binding.source.name,
+        destination.name,
+        to_exchange,
+        binding.routing_key,
+        encode_table(dict(sorted(binding.arguments.items()))),
+    )

@@ -1,0 +1,79 @@
+"""Putting a message into queues when more is to be asked than where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from broker.clock import now_ms
+from broker.queueing.deduplication import Deduplicator
+from broker.queueing.message import Message
+from broker.queueing.queue import DUPLICATE, MAXLEN, OVERFLOW, Queue
+from protocol.amqp.header_fields import TRAIT_EXPIRES
+
+
+class Published(NamedTuple):
+    """What became of a publish."""
+
+    batch: int
+    """The batch of the journal that makes it durable, 0 for none."""
+    queue_count: int
+    """How many queues have taken it."""
+    rejected: bool
+    """Whether a queue was full and refused it."""
+
+
+def publish_to_queues(
+    vhost: Any, queues: Sequence[Any], message: Message, gate: Deduplicator | None = None
+) -> Published:
+    """Put ``message`` into ``queues``, as far as they take it.
+
+    ``gate`` is the deduplicator of the exchange that lets the message in.
+    The channel has a faster way for messages and queues that ask for nothing special.
+    """
+    counters = vhost.counters
+    if message.published_at_ms == 0 and (
+        message.traits & TRAIT_EXPIRES or any(queue.settings.is_timed for queue in queues)
+    ):
+        message.published_at_ms = now_ms()
+    accepted = []
+    rejected = False
+    for queue in queues:
+        if queue.gated:
+            verdict = queue.admit(message)
+            if verdict == DUPLICATE:
+                counters.messages_deduplicated += 1
+                continue
+            if verdict == OVERFLOW:
+                rejected = True
+                if queue.settings.overflow == "reject-publish-dlx":
+                    queue.discard(message, 0, MAXLEN)
+                continue
+        accepted.append(queue)
+    positions = [queue.next_position() for queue in accepted]
+    batch = _write(vhost, accepted, positions, message, gate)
+    for queue, position in zip(accepted, positions, strict=True):
+        queue.enqueue(message, position, False)
+    counters.messages_routed += len(accepted)
+    return Published(batch, len(accepted), rejected)
+
+
+def _write(vhost: Any, queues: list[Queue], positions: list[int], message: Message, gate: Deduplicator | None) -> int:
+    journal = vhost.journal
+    remembering = [queue.deduplicator for queue in queues if queue.deduplicator is not None]
+    if gate is not None:
+        remembering.append(gate)
+    if remembering:
+        # The message and the keys that refuse it a second time come together or not at all.
+        journal.begin_unit()
+    batch = 0
+    if message.persistent:
+        logs = [queue.log for queue in queues if queue.log is not None]
+        if logs:
+            durable = [position for queue, position in zip(queues, positions, strict=True) if queue.log is not None]
+            batch = journal.publish_to_many(message, logs, durable)
+    if remembering:
+        for deduplicator in remembering:
+            deduplicator.remember(message, now_ms())
+        batch = journal.end_unit() or batch
+    return batch

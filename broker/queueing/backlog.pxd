@@ -1,0 +1,46 @@
+cimport cython
+
+from broker.clock cimport now_ms
+from broker.queueing.due_heap cimport DueHeap
+from broker.queueing.groups cimport MessageGroups
+from broker.queueing.message cimport Message
+from broker.queueing.ready cimport ReadyMessages
+from protocol.amqp.header_fields cimport expiration_of, priority_of
+
+cdef unsigned long long NEVER
+cdef unsigned int TRAIT_EXPIRES
+
+
+@cython.final
+cdef class Backlog:
+    cdef readonly Py_ssize_t count
+    cdef readonly unsigned long long size_bytes
+    cdef readonly dict waiting
+    cdef readonly DueHeap expiries
+    cdef readonly DueHeap arrivals
+    cdef readonly MessageGroups groups
+    cdef readonly int max_priority
+    cdef readonly long long message_ttl_ms
+    cdef readonly bint delayed
+    cdef list _levels
+    cdef int _top
+    # Of the message that take_first() or remove() returned last.
+    cdef readonly unsigned long long taken_position
+    cdef readonly bint taken_redelivered
+
+    cdef ReadyMessages _level_of(self, Message message)
+    cdef int offer(self, Message message, unsigned long long position, bint redelivered) except -1
+    cdef int _insert(self, Message message, unsigned long long position, bint redelivered) except -1
+    cdef int delay(
+        self, Message message, unsigned long long position, bint redelivered, unsigned long long not_before_ms
+    ) except -1
+    cdef Message take_first(self, bint no_ack)
+    cdef int settled(self, Message message) except -1
+    cpdef Message remove(self, unsigned long long position)
+    cdef unsigned long long expiry_of(self, Message message) except? 0
+    cdef int _note_expiry(self, Message message, unsigned long long position) except -1
+    cdef int _forget_passed_expiries(self) except -1
+    cdef Message take_expired(self, unsigned long long now)
+    cdef bint release_arrival(self, unsigned long long now) except -1
+    cdef unsigned long long next_due_ms(self) except? 0
+    cpdef unsigned long long delay_of(self, Message message) except? 0

@@ -1,0 +1,259 @@
+"""What waits in a queue that does more than first in, first out: by priority, by time, and in groups."""
+
+from typing import Any
+
+import cython
+
+from broker.queueing.due_heap import DueHeap
+from broker.queueing.groups import MessageGroups
+from broker.queueing.message import Message
+from broker.queueing.ready import ReadyMessages
+from broker.queueing.schedule import requested_delivery_ms
+from protocol.amqp.header_fields import TRAIT_EXPIRES
+
+if not cython.compiled:
+    from broker.clock import now_ms
+    from protocol.amqp.header_fields import expiration_of, priority_of
+
+NEVER = 1 << 62
+
+# Entries for messages that are gone are dropped from the heap of expiries when there are more of them than this, and
+# more than there are messages.
+EXPIRIES_GONE_MAX = 1024
+
+
+class Backlog:
+    """The messages of a queue that are not with a consumer.
+
+    They are *ready*, in levels by priority and in each by position, or they are *waiting* for the time before which
+    they must not be delivered. Of a group only one is offered at a time; the others count as ready all the same.
+
+    When a message expires follows from when it was published and from what the queue and the message say, so a
+    change of the queue's settings holds for what is there already.
+    """
+
+    def __init__(self, *, max_priority: int, message_ttl_ms: int, delayed: bool, group_header: str | None) -> None:
+        """Take settings; ``message_ttl_ms`` is -1 for none."""
+        self.count = 0
+        self.size_bytes = 0
+        self.waiting: dict[int, tuple[Message, bool, int]] = {}
+        self.expiries = DueHeap()
+        self.arrivals = DueHeap()
+        self.groups = MessageGroups(group_header) if group_header is not None else None
+        self.max_priority = max_priority
+        self.message_ttl_ms = message_ttl_ms
+        self.delayed = delayed
+        self._levels: list[ReadyMessages | None] = [None] * (max_priority + 1)
+        self._top = 0
+        self.taken_position = 0
+        self.taken_redelivered = False
+
+    # Coming and going
+
+    def _level_of(self, message: Message) -> ReadyMessages:
+        priority: cython.int = 0
+        if self.max_priority:
+            priority = max(0, min(priority_of(message.header), self.max_priority))
+        level = self._levels[priority]
+        if level is None:
+            level = ReadyMessages()
+            self._levels[priority] = level
+        if priority > self._top:
+            self._top = priority
+        return level
+
+    def offer(self, message: Message, position: cython.ulonglong, redelivered: cython.bint) -> int:
+        """Take in a message that may be delivered now."""
+        self.count += 1
+        self.size_bytes += len(message.body)
+        if message.published_at_ms == 0:
+            message.published_at_ms = now_ms()
+        self._note_expiry(message, position)
+        return self._insert(message, position, redelivered)
+
+    def _insert(self, message: Message, position: cython.ulonglong, redelivered: cython.bint) -> int:
+        if self.groups is None or self.groups.admit(message, position, redelivered):
+            self._level_of(message).insert(message, position, redelivered)
+        return 0
+
+    def delay(
+        self,
+        message: Message,
+        position: cython.ulonglong,
+        redelivered: cython.bint,
+        not_before_ms: cython.ulonglong,
+    ) -> int:
+        """Take in a message that has to wait."""
+        if message.published_at_ms == 0:
+            message.published_at_ms = now_ms()
+        self.waiting[position] = (message, redelivered, not_before_ms)
+        return self.arrivals.push(not_before_ms, position)
+
+    def take_first(self, no_ack: cython.bint) -> Message | None:
+        """Take the message that goes first; ``taken_position`` and ``taken_redelivered`` say the rest."""
+        level: Any
+        message: Message | None = None
+        while True:
+            level = self._levels[self._top]
+            if level is not None:
+                message = cython.cast(ReadyMessages, level).take_first()
+                if message is not None:
+                    break
+            if self._top == 0:
+                return None
+            self._top -= 1
+        self.taken_position = cython.cast(ReadyMessages, level).taken_position
+        self.taken_redelivered = cython.cast(ReadyMessages, level).taken_redelivered
+        self.count -= 1
+        self.size_bytes -= len(message.body)
+        if self.groups is not None:
+            self.groups.taken(message, no_ack)
+            if no_ack:
+                self.settled(message)
+        return message
+
+    def settled(self, message: Message) -> int:
+        """Take in that a message which was taken is no longer out with a consumer."""
+        if self.groups is not None:
+            following = self.groups.next_after(message)
+            if following is not None:
+                self._level_of(following).insert(following, self.groups.position, self.groups.redelivered)
+        return 0
+
+    def remove(self, position: cython.ulonglong) -> Message | None:
+        """Take out the message at a position, ready or waiting; None if it is not here."""
+        message: Message | None = None
+        if self.waiting:
+            held = self.waiting.pop(position, None)
+            if held is not None:
+                self.taken_position = position
+                self.taken_redelivered = held[1]
+                return held[0]
+        for level in self._levels:
+            if level is not None:
+                message = cython.cast(ReadyMessages, level).remove(position)
+                if message is not None:
+                    self.taken_redelivered = cython.cast(ReadyMessages, level).taken_redelivered
+                    if self.groups is not None:
+                        self.groups.withdrawn(message)
+                        self.settled(message)
+                    break
+        if message is None and self.groups is not None:
+            message = self.groups.remove(position)
+            if message is not None:
+                self.taken_redelivered = self.groups.redelivered
+        if message is None:
+            return None
+        self.taken_position = position
+        self.count -= 1
+        self.size_bytes -= len(message.body)
+        return message
+
+    # Time
+
+    def delay_of(self, message: Message) -> int:
+        """Return the time before which a message must not be delivered because it says so, 0 for none."""
+        if not self.delayed:
+            return 0
+        return requested_delivery_ms(message)
+
+    def expiry_of(self, message: Message) -> int:
+        """Return when a message expires."""
+        lifetime: cython.longlong = self.message_ttl_ms
+        own: cython.longlong = -1
+        if message.traits & TRAIT_EXPIRES:
+            own = expiration_of(message.header)
+        if own >= 0 and (lifetime < 0 or own < lifetime):
+            lifetime = own
+        if lifetime < 0:
+            return NEVER
+        born: cython.ulonglong = message.published_at_ms
+        if self.delayed:
+            # Its life begins when it may be delivered.
+            born = max(born, self.delay_of(message))
+        return born + lifetime
+
+    def _note_expiry(self, message: Message, position: cython.ulonglong) -> int:
+        if self.message_ttl_ms < 0 and not message.traits & TRAIT_EXPIRES:
+            return 0
+        expiry: cython.ulonglong = self.expiry_of(message)
+        if expiry < NEVER:
+            self.expiries.push(expiry, position)
+            if self.expiries.length() > 2 * self.count + EXPIRIES_GONE_MAX:
+                self._forget_passed_expiries()
+        return 0
+
+    def _forget_passed_expiries(self) -> int:
+        """Build the heap of expiries anew, from the messages that are ready."""
+        self.expiries.clear()
+        for position, message, _ in self.ready():
+            expiry: cython.ulonglong = self.expiry_of(message)
+            if expiry < NEVER:
+                self.expiries.push(expiry, position)
+        return 0
+
+    def take_expired(self, now: cython.ulonglong) -> Message | None:
+        """Take a message whose time is over, or None; ``taken_position`` says which."""
+        while self.expiries.length() and self.expiries.first_due_ms() <= now:
+            position: cython.ulonglong = self.expiries.pop()
+            message = self.remove(position)
+            if message is not None:
+                return message
+        return None
+
+    def release_arrival(self, now: cython.ulonglong) -> bool:
+        """Make the next message ready whose waiting is over. Returns whether there was one."""
+        while self.arrivals.length() and self.arrivals.first_due_ms() <= now:
+            due: cython.ulonglong = self.arrivals.first_due_ms()
+            position: cython.ulonglong = self.arrivals.pop()
+            held = self.waiting.get(position)
+            # It may have been removed, or have come and gone to wait again.
+            if held is not None and held[2] == due:
+                del self.waiting[position]
+                self.offer(held[0], position, held[1])
+                self.taken_position = position
+                return True
+        return False
+
+    def next_due_ms(self) -> int:
+        """Return when something is due next, 0 for never."""
+        expiry: cython.ulonglong = self.expiries.first_due_ms()
+        arrival: cython.ulonglong = self.arrivals.first_due_ms()
+        if expiry == 0 or (arrival and arrival < expiry):
+            return arrival
+        return expiry
+
+    # The whole
+
+    def ready(self) -> list[Any]:
+        """Return everything that is ready, as (position, message, redelivered), in no order."""
+        found: list[Any] = []
+        for level in self._levels:
+            if level is not None:
+                found += level.entries(0, len(level))
+        if self.groups is not None:
+            found += self.groups.everything()
+        return found
+
+    def entries(self, from_position: int, count_max: int) -> list[Any]:
+        """Return up to ``count_max`` ready messages by position, as (position, message, redelivered)."""
+        found: list[Any] = []
+        for level in self._levels:
+            if level is not None:
+                found += level.entries(from_position, count_max)
+        if self.groups is not None:
+            found += [entry for entry in self.groups.everything() if entry[0] >= from_position]
+        found.sort(key=_position)
+        return found[:count_max]
+
+    def find(self, position: int) -> Message | None:
+        """Return the ready message at a position, without touching it."""
+        for entry in self.entries(position, 1):
+            if entry[0] == position:
+                found: Message = entry[1]
+                return found
+        return None
+
+
+def _position(entry: Any) -> Any:
+    return entry[0]

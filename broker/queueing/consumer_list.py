@@ -1,0 +1,81 @@
+"""The consumers of a queue: whose turn it is."""
+
+import cython
+
+from broker.queueing.consumer import Consumer
+
+
+class ConsumerList:
+    """The consumers of a queue, those with higher priority first, and among equals in the order of their coming.
+
+    Equals take turns. If ``single``, only the ``active`` one gets messages, and the next takes over when it goes.
+    """
+
+    def __init__(self) -> None:
+        self.consumers: list[Consumer] = []
+        self.active: Consumer | None = None
+        self.single = False
+        self._ranked = False
+        self._turn = 0
+
+    def set_single(self, single: bool) -> None:
+        """Let only one consumer be active, or all."""
+        if single != self.single:
+            self.single = single
+            self.active = self.consumers[0] if single and self.consumers else None
+
+    def add(self, consumer: Consumer) -> None:
+        """Add a consumer behind the others of its priority."""
+        self._insert(consumer)
+        if self.single and self.active is None:
+            self.active = consumer
+        if consumer.priority:
+            self._ranked = True
+
+    def _insert(self, consumer: Consumer) -> None:
+        index = len(self.consumers)
+        while index and self.consumers[index - 1].priority < consumer.priority:
+            index -= 1
+        self.consumers.insert(index, consumer)
+
+    def remove(self, consumer: Consumer) -> bool:
+        """Remove a consumer. Returns whether another one has become active by that."""
+        self.consumers.remove(consumer)
+        if self._ranked:
+            self._ranked = any(one.priority for one in self.consumers)
+        if consumer is not self.active:
+            return False
+        self.active = self.consumers[0] if self.consumers else None
+        return self.active is not None
+
+    def next_with_credit(self) -> Consumer | None:
+        """Return the next consumer in turn that can take a message, None if there is none."""
+        if self._ranked or self.single:
+            return self._next_by_rank()
+        count: cython.Py_ssize_t = len(self.consumers)
+        index: cython.Py_ssize_t
+        consumer: Consumer
+        for _ in range(count):
+            index = self._turn
+            if index >= count:
+                index = 0
+            self._turn = index + 1
+            consumer = self.consumers[index]
+            if consumer.can_take():
+                return consumer
+        return None
+
+    def _next_by_rank(self) -> Consumer | None:
+        consumer: Consumer
+        if self.single:
+            if self.active is not None and cython.cast(Consumer, self.active).can_take():
+                return self.active
+            return None
+        for index in range(len(self.consumers)):
+            consumer = self.consumers[index]
+            if consumer.can_take():
+                # Behind the others of its priority: they take turns.
+                del self.consumers[index]
+                self._insert(consumer)
+                return consumer
+        return None

@@ -1,0 +1,87 @@
+"""A heap of times and positions: what is due first."""
+
+from libc.stdlib cimport free, realloc
+
+cdef enum:
+    CAPACITY_MIN = 16
+
+
+cdef inline bint comes_before(DueEntry *one, DueEntry *other) noexcept:
+    """Of two that are due at the same time the lower position comes first."""
+    return one.due_ms < other.due_ms or (one.due_ms == other.due_ms and one.position < other.position)
+
+
+cdef class DueHeap:
+    def __dealloc__(self):
+        free(self.heap)
+
+    def __len__(self):
+        return self.count
+
+    cdef Py_ssize_t length(self) noexcept:
+        return self.count
+
+    cdef unsigned long long first_due_ms(self) noexcept:
+        return self.heap[0].due_ms if self.count else 0
+
+    cdef int push(self, unsigned long long due_ms, unsigned long long position) except -1:
+        cdef DueEntry *grown
+        cdef DueEntry added
+        cdef Py_ssize_t child, parent
+        if self.count == self.capacity:
+            child = max(CAPACITY_MIN, 2 * self.capacity)
+            grown = <DueEntry *>realloc(self.heap, child * sizeof(DueEntry))
+            if grown is NULL:
+                raise MemoryError
+            self.heap = grown
+            self.capacity = child
+        added.due_ms = due_ms
+        added.position = position
+        child = self.count
+        self.count += 1
+        while child:
+            parent = (child - 1) >> 1
+            if not comes_before(&added, &self.heap[parent]):
+                break
+            self.heap[child] = self.heap[parent]
+            child = parent
+        self.heap[child] = added
+        return 0
+
+    cdef unsigned long long pop(self) noexcept:
+        """Take out the position that is due first, 0 when there is none."""
+        cdef DueEntry last
+        cdef unsigned long long position
+        cdef Py_ssize_t hole = 0
+        cdef Py_ssize_t child = 1
+        if self.count == 0:
+            return 0
+        position = self.heap[0].position
+        self.count -= 1
+        last = self.heap[self.count]
+        while child < self.count:
+            if child + 1 < self.count and comes_before(&self.heap[child + 1], &self.heap[child]):
+                child += 1
+            if not comes_before(&self.heap[child], &last):
+                break
+            self.heap[hole] = self.heap[child]
+            hole = child
+            child = 2 * hole + 1
+        self.heap[hole] = last
+        if self.count == 0:
+            self.clear()
+        return position
+
+    cdef void clear(self) noexcept:
+        free(self.heap)
+        self.heap = NULL
+        self.count = self.capacity = 0
+
+    def add(self, unsigned long long due_ms, unsigned long long position):
+        self.push(due_ms, position)
+
+    def take(self):
+        if self.count == 0:
+            return None
+        due_ms = self.first_due_ms()
+        return due_ms, self.pop()

@@ -1,0 +1,115 @@
+"""Message groups: messages with the same key are handed out one after the other, whoever takes them."""
+
+from typing import Any
+
+import cython
+
+from broker.queueing.message import Message
+from broker.queueing.ready import ReadyMessages
+from protocol.amqp.header_fields import find_field
+
+
+class Group:
+    """The messages of one key: at most one is offered to consumers or out with one, the others wait."""
+
+    def __init__(self) -> None:
+        self.busy = False
+        self.offered = 0
+        self.waiting = ReadyMessages()
+
+
+class MessageGroups:
+    """The groups of a queue, by the value of a header. A message without that header belongs to none.
+
+    A key is *busy* from the delivery of its message until that is settled or has come back. So the messages of a key
+    are never processed side by side nor out of order, while those of other keys go on.
+    """
+
+    def __init__(self, header_name: str) -> None:
+        self.header_name = header_name.encode("utf-8", "surrogateescape")
+        self._groups: dict[bytes, Group] = {}
+        self._waiting: dict[int, bytes] = {}
+        self.position = 0
+        self.redelivered = False
+
+    def admit(self, message: Message, position: cython.ulonglong, redelivered: cython.bint) -> bool:
+        """Return whether a message is to be offered now; if not, it waits here."""
+        key = find_field(message.header, self.header_name)
+        if key is None:
+            return True
+        if key not in self._groups:
+            self._groups[key] = Group()
+        group: Group = self._groups[key]
+        if group.busy or group.offered:
+            group.waiting.insert(message, position, redelivered)
+            self._waiting[position] = key
+            return False
+        group.offered = position
+        return True
+
+    def taken(self, message: Message, no_ack: cython.bint) -> int:
+        """Take in that the message that was offered has gone to a consumer."""
+        key = find_field(message.header, self.header_name)
+        if key is not None:
+            group: Group = self._groups[key]
+            group.offered = 0
+            group.busy = not no_ack
+        return 0
+
+    def next_after(self, message: Message) -> Message | None:
+        """Take in that a group is no longer busy with ``message``; return the next one to be offered, if any.
+
+        ``position`` and ``redelivered`` say the rest about it.
+        """
+        key = find_field(message.header, self.header_name)
+        if key is None:
+            return None
+        if key not in self._groups:
+            return None
+        group: Group = self._groups[key]
+        if group.offered:
+            return None
+        group.busy = False
+        following = group.waiting.take_first()
+        if following is None:
+            del self._groups[key]
+            return None
+        self.position = group.waiting.taken_position
+        self.redelivered = group.waiting.taken_redelivered
+        del self._waiting[self.position]
+        group.offered = self.position
+        return following
+
+    def withdrawn(self, message: Message) -> None:
+        """Take in that the message that was offered has been removed. ``next_after`` comes next."""
+        key = find_field(message.header, self.header_name)
+        if key is not None:
+            group: Group = self._groups[key]
+            group.offered = 0
+
+    def remove(self, position: cython.ulonglong) -> Message | None:
+        """Take out a message that waits here."""
+        key = self._waiting.pop(position, None)
+        if key is None:
+            return None
+        group: Group = self._groups[key]
+        message = group.waiting.remove(position)
+        self.redelivered = group.waiting.taken_redelivered
+        return message
+
+    def inherit(self, before: "MessageGroups") -> None:
+        """Take over which keys are busy, from the groups by the same header before the settings changed."""
+        if before.header_name == self.header_name:
+            for key, group in before._groups.items():
+                if group.busy:
+                    mine = Group()
+                    mine.busy = True
+                    self._groups[key] = mine
+
+    def everything(self) -> list[Any]:
+        """Return all messages that wait here, as (position, message, redelivered)."""
+        found = []
+        group: Group
+        for group in self._groups.values():
+            found += group.waiting.entries(0, group.waiting.length())
+        return found
