@@ -1,7 +1,7 @@
 """Field tables (specification, section 4.2.5.5) with RabbitMQ's type tags.
 
-A decoded table encodes to the octets it came from. Where Python has a type of that meaning it is used, and where it
-has not, a thin subclass tells the tag:
+A decoded table encodes to the octets it came from; of fields with the same name only the first is kept. Where
+Python has a type of that meaning it is used, and where it has not, a thin subclass tells the tag:
 
     t  bool               I  int (32 bits)      f  Float            A  list
     b  SignedOctet        i  UnsignedLong       d  float            F  dict
@@ -89,7 +89,9 @@ class _Decoder:
             if name_end > end:
                 raise _malformed("a field name ends outside of the table")
             name = self.data[at + 1 : name_end].decode("utf-8", "surrogateescape")
-            table[name], at = self.value(name_end, end, depth)
+            value, at = self.value(name_end, end, depth)
+            # RabbitMQ keeps fields of the same name all, and finds the first.
+            table.setdefault(name, value)
         return table
 
     def array(self, at: int, end: int, depth: int) -> list[FieldValue]:

@@ -93,6 +93,13 @@ def test_octets_that_are_no_text_survive() -> None:
     assert encode_table(decode_table(octets)) == octets
 
 
+def test_of_fields_with_the_same_name_the_first_counts() -> None:
+    twice = b"\x01at\x01" + b"\x01at\x00"
+    assert decode_table(twice) == {"a": True}
+    nested = b"\x01bF" + len(twice).to_bytes(4, "big") + twice
+    assert decode_table(nested) == {"b": {"a": True}}
+
+
 def test_tables_nested_too_deep_are_refused() -> None:
     octets = b""
     for _ in range(DEPTH_MAX + 1):
