@@ -15,6 +15,8 @@ cdef enum:
     FLAG_TIMESTAMP = 1 << 6
     FLAGS_SHORT_STRING = (1 << 10) | (1 << 9) | (1 << 8) | (1 << 7) | (1 << 5) | (1 << 4) | (1 << 3) | (1 << 2)
     FLAGS_UNKNOWN = 3
+    DOUBLE_EXPONENT = 0x7FF0
+    FLOAT_EXPONENT = 0x7F80
 
 # What is let in here is decoded later on, so the limits are those of the decoder.
 cdef int DEPTH_MAX = field_table.DEPTH_MAX
@@ -23,6 +25,11 @@ cdef int ITEM_COUNT_MAX = field_table.ITEM_COUNT_MAX
 
 cdef inline const unsigned char *over_short_string(const unsigned char *at, const unsigned char *end) noexcept:
     return at + 1 + at[0] if at < end else end + 1
+
+
+cdef inline bint is_number(const unsigned char *at, const unsigned char *end, unsigned int exponent) noexcept:
+    """Return whether a float is finite; ``exponent`` has the bits of its exponent, all in its first two octets."""
+    return end - at >= 2 and load_short(at) & exponent != exponent
 
 
 cdef bint is_table(
@@ -50,10 +57,18 @@ cdef bint is_table(
             at += 1
         elif tag == b"s" or tag == b"u":
             at += 2
-        elif tag == b"I" or tag == b"i" or tag == b"f":
+        elif tag == b"I" or tag == b"i":
             at += 4
-        elif tag == b"l" or tag == b"L" or tag == b"d" or tag == b"T":
+        elif tag == b"l" or tag == b"L" or tag == b"T":
             at += 8
+        elif tag == b"d":
+            if not is_number(at, end, DOUBLE_EXPONENT):
+                return False
+            at += 8
+        elif tag == b"f":
+            if not is_number(at, end, FLOAT_EXPONENT):
+                return False
+            at += 4
         elif tag == b"D":
             at += 5
         elif tag == b"S" or tag == b"x" or tag == b"F" or tag == b"A":

@@ -1,6 +1,7 @@
 """Frames: a stream whole, octet by octet and in any pieces gives the same frames; what is written is read."""
 
 import itertools
+import math
 import struct
 
 import pytest
@@ -151,6 +152,16 @@ def test_a_headers_table_is_only_so_deep() -> None:
         table = b"\x01aF" + sized(table)
     check_headers(table, accepted=True)
     check_headers(b"\x01aF" + sized(table), accepted=False)
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan, -math.nan])
+@pytest.mark.parametrize(("tag", "form"), [(b"d", ">d"), (b"f", ">f")])
+def test_a_headers_table_has_only_numbers(number: float, tag: bytes, form: str) -> None:
+    octets = tag + struct.pack(form, number)
+    check_headers(b"\x01a" + octets, accepted=False)
+    check_headers(b"\x01aA" + sized(octets), accepted=False)
+    largest = {b"d": 1.7976931348623157e308, b"f": 3.4028234663852886e38}[tag]
+    check_headers(b"\x01a" + tag + struct.pack(form, -largest), accepted=True)
 
 
 @pytest.mark.parametrize(
