@@ -14,7 +14,6 @@ cdef enum:
     FLAG_PRIORITY = 1 << 11
     FLAG_TIMESTAMP = 1 << 6
     FLAGS_SHORT_STRING = (1 << 10) | (1 << 9) | (1 << 8) | (1 << 7) | (1 << 5) | (1 << 4) | (1 << 3) | (1 << 2)
-    FLAGS_UNKNOWN = 3
     DOUBLE_EXPONENT = 0x7FF0
     FLOAT_EXPONENT = 0x7F80
 
@@ -96,8 +95,6 @@ cpdef int delivery_mode(bytes header) except -2:
         return -1
     flags = load_short(at + 12)
     at += CONTENT_HEADER_SIZE_MIN
-    if flags & FLAGS_UNKNOWN:
-        return -1
     if flags & FLAG_CONTENT_TYPE:
         at = over_short_string(at, end)
     if flags & FLAG_CONTENT_ENCODING:
