@@ -6,10 +6,11 @@ from typing import Any
 from broker.queueing.arguments import EXPIRY_MAX_MS
 from broker.routing.exchange import Exchange
 from broker.session.names import check_permission, exchange_resource
+from protocol.amqp.erlang_term import format_string, format_text
 from protocol.amqp.errors import access_refused, precondition_failed
 from protocol.amqp.properties import decode_properties
 
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(rb"[+-]?[0-9]+")
 
 
 def check_exchange(channel: Any, exchange: Exchange) -> None:
@@ -24,9 +25,10 @@ def check_properties(channel: Any, header: bytes) -> None:
     """Refuse an expiration that is no time, and the name of another user."""
     properties = decode_properties(header)
     if properties.expiration is not None:
-        problem = _expiration_problem(properties.expiration)
+        expiration = properties.expiration.encode("utf-8", "surrogateescape")
+        problem = _expiration_problem(expiration)
         if problem:
-            raise precondition_failed(f"invalid expiration '{properties.expiration}': {problem}")
+            raise precondition_failed(f"invalid expiration '{format_text(expiration)}': {problem}")
     user = channel.connection.user
     if properties.user_id is not None and properties.user_id != user.name:
         raise precondition_failed(
@@ -34,12 +36,13 @@ def check_properties(channel: Any, header: bytes) -> None:
         )
 
 
-def _expiration_problem(expiration: str) -> str:
+def _expiration_problem(expiration: bytes) -> str:
+    # RabbitMQ looks at octets, so that no other digits count than those of ASCII.
     found = _INTEGER.match(expiration)
     if found is None:
         return "no_integer"
     if found.end() < len(expiration):
-        return f'{{leftover_string,"{expiration[found.end() :]}"}}'
+        return f"{{leftover_string,{format_string(expiration[found.end() :])}}}"
     value = int(found.group())
     if value < 0:
         return f"{{value_negative,{value}}}"
