@@ -21,3 +21,6 @@ cdef class Turn:
 
     cdef int want_end(self, EndOfTurn waiting) except -1
     cdef int _schedule(self) except -1
+    cdef int _wake_queues(self) except -1
+    cdef int _commit_journals(self) except -1
+    cdef int _end_turns(self) except -1
