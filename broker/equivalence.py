@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
-from protocol.amqp.erlang_term import format_type
+from protocol.amqp.erlang_term import format_term, format_text, format_type
 from protocol.amqp.errors import AMQPError, precondition_failed
 
 QUEUE_ARGUMENTS = (
@@ -28,6 +29,8 @@ QUEUE_ARGUMENTS = (
 
 DEFAULT_QUEUE_TYPE = "classic"
 
+_MISSING = object()
+
 
 def inequivalent(key: str, resource: str, received: str, current: str) -> AMQPError:
     """Return the refusal of a redeclaration; ``resource`` is like ``queue 'q' in vhost '/'``."""
@@ -41,22 +44,46 @@ def check_flag(key: str, resource: str, received: bool, current: bool) -> None:
 
 
 def check_argument(key: str, resource: str, received: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    """Refuse an argument that differs. The width of an integer makes no difference."""
-    asked, known = received.get(key), current.get(key)
-    if key == "x-queue-type":
-        asked, known = asked or DEFAULT_QUEUE_TYPE, known or DEFAULT_QUEUE_TYPE
-    if (key in current and key in received) or key == "x-queue-type":
-        if asked != known or isinstance(asked, bool) != isinstance(known, bool):
-            raise inequivalent(key, resource, f"'{_shown(asked)}'", f"'{_shown(known)}'")
-    elif key in received:
-        raise inequivalent(key, resource, _described(asked), "none")
-    elif key in current:
-        raise inequivalent(key, resource, "none", _described(known))
+    """Refuse an argument that differs.
+
+    As in RabbitMQ, the type makes no difference where the value is the same Erlang term: an integer has no width and
+    may be a timestamp, and text may be binary. A float is never an integer.
+    """
+    missing = DEFAULT_QUEUE_TYPE if key == "x-queue-type" else _MISSING
+    asked, known = received.get(key, missing), current.get(key, missing)
+    if asked is _MISSING or known is _MISSING:
+        if asked is not known:
+            raise inequivalent(key, resource, _described(asked), _described(known))
+    elif _term(asked) != _term(known):
+        raise inequivalent(key, resource, _shown(asked), _shown(known))
 
 
-def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _term(value: Any) -> Any:
+    """Return what is equal for two values if, and only if, Erlang has the same term for both."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    if isinstance(value, bytes):
+        return bytes(value)
+    if isinstance(value, Mapping):
+        return [(_term(name), format_type(item), _term(item)) for name, item in value.items()]
+    if isinstance(value, list | tuple):
+        return [(format_type(item), _term(item)) for item in value]
+    if isinstance(value, Decimal):
+        return value.as_tuple()  # 1.0 and 1.00 are two terms
+    # Python takes True for 1 and 1 for 1.0.
+    return next((kind for kind in (bool, int, float) if isinstance(value, kind)), None), value
 
 
 def _described(value: Any) -> str:
-    return f"the value '{_shown(value)}' of type '{format_type(value)}'"
+    return "none" if value is _MISSING else f"the value '{_printed(value)}' of type '{format_type(value)}'"
+
+
+def _shown(value: Any) -> str:
+    # RabbitMQ has one term for a field without a value and for no field.
+    return "none" if value is None else f"'{_printed(value)}'"
+
+
+def _printed(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return format_text(value) if isinstance(value, bytes) else format_term(value)

@@ -22,3 +22,7 @@ cdef class Turn:
 
     cdef int want_end(self, EndOfTurn waiting) except -1
     cdef int _schedule(self) except -1
+    cdef int _wake_queues(self) except -1
+    cdef int _take_steps(self) except -1
+    cdef int _commit_journals(self) except -1
+    cdef int _end_turns(self) except -1

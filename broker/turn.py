@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import cython
+
 
 class EndOfTurn:
     """Something that has work to do at the end of a turn; connections are."""
@@ -61,27 +63,75 @@ class Turn:
         return 0
 
     def run(self) -> None:
-        """End the turn."""
+        """End the turn.
+
+        What raises is done with, and the event loop tells of it; what has not had its turn has it in the next one.
+        """
         self._scheduled = False
-        waiting: EndOfTurn
-        if self._queues:
-            queues = self._queues
-            self._queues = []
+        try:
+            if self._queues:
+                self._wake_queues()
+            if self._steps:
+                self._take_steps()
+            if self._journals:
+                self._commit_journals()
+            if self._waiting:
+                self._end_turns()
+        finally:
+            # Whatever was put off meanwhile has seen to it that there is a next turn, and what is left has not.
+            if not self._scheduled and (self._queues or self._steps or self._journals or self._waiting):
+                self._schedule()
+
+    def _wake_queues(self) -> int:
+        queues = self._queues
+        self._queues = []
+        done: cython.Py_ssize_t = 0
+        try:
             for queue in queues:
+                done += 1
                 queue.wake()
-        if self._steps:
-            steps = self._steps
-            self._steps = []
+        finally:
+            if done < len(queues):
+                self._queues[:0] = queues[done:]
+        return 0
+
+    def _take_steps(self) -> int:
+        steps = self._steps
+        self._steps = []
+        done: cython.Py_ssize_t = 0
+        try:
             for step in steps:
+                done += 1
                 step()
-        if self._journals:
-            journals = self._journals
-            self._journals = []
+        finally:
+            if done < len(steps):
+                self._steps[:0] = steps[done:]
+        return 0
+
+    def _commit_journals(self) -> int:
+        journals = self._journals
+        self._journals = []
+        done: cython.Py_ssize_t = 0
+        try:
             for commit in journals:
+                done += 1
                 commit()
-        if self._waiting:
-            ended = self._waiting
-            self._waiting = []
+        finally:
+            if done < len(journals):
+                self._journals[:0] = journals[done:]
+        return 0
+
+    def _end_turns(self) -> int:
+        ended = self._waiting
+        self._waiting = []
+        waiting: EndOfTurn
+        done: cython.Py_ssize_t = 0
+        try:
             for waiting in ended:
+                done += 1
                 waiting.end_of_turn_wanted = False
                 waiting.end_turn()
+        finally:
+            if done < len(ended):
+                self._waiting[:0] = ended[done:]
+        return 0

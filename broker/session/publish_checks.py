@@ -8,7 +8,7 @@ from broker.policy.values import EXPIRY_MAX_MS
 from broker.routing.exchange import Exchange
 from broker.session.names import check_permission, exchange_resource
 from protocol.amqp.content_header import FLAGS_LOOKED_INTO, FLAGS_VALIDATED, property_flags
-from protocol.amqp.erlang_term import format_type
+from protocol.amqp.erlang_term import format_string, format_text, format_type
 from protocol.amqp.errors import access_refused, precondition_failed
 from protocol.amqp.header_fields import (
     BCC,
@@ -22,7 +22,7 @@ from protocol.amqp.header_fields import (
 )
 from protocol.amqp.properties import decode_properties
 
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(rb"[+-]?[0-9]+")
 
 
 def check_exchange(channel: Any, exchange: Exchange) -> None:
@@ -63,9 +63,10 @@ def accept_properties(channel: Any, header: bytes) -> tuple[bytes, int]:
 def _check_properties(channel: Any, header: bytes) -> None:
     properties = decode_properties(header)
     if properties.expiration is not None:
-        problem = _expiration_problem(properties.expiration)
+        expiration = properties.expiration.encode("utf-8", "surrogateescape")
+        problem = _expiration_problem(expiration)
         if problem:
-            raise precondition_failed(f"invalid expiration '{properties.expiration}': {problem}")
+            raise precondition_failed(f"invalid expiration '{format_text(expiration)}': {problem}")
     user = channel.connection.user
     if properties.user_id is not None and properties.user_id != user.name:
         raise precondition_failed(
@@ -73,12 +74,13 @@ def _check_properties(channel: Any, header: bytes) -> None:
         )
 
 
-def _expiration_problem(expiration: str) -> str:
+def _expiration_problem(expiration: bytes) -> str:
+    # RabbitMQ looks at octets, so that no other digits count than those of ASCII.
     found = _INTEGER.match(expiration)
     if found is None:
         return "no_integer"
     if found.end() < len(expiration):
-        return f'{{leftover_string,"{expiration[found.end() :]}"}}'
+        return f"{{leftover_string,{format_string(expiration[found.end() :])}}}"
     value = int(found.group())
     if value < 0:
         return f"{{value_negative,{value}}}"

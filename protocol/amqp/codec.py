@@ -6,7 +6,7 @@ import struct
 from typing import Any, NamedTuple
 
 from protocol.amqp import methods, spec
-from protocol.amqp.erlang_term import format_octets
+from protocol.amqp.erlang_term import format_binary, format_octets
 from protocol.amqp.errors import command_invalid, frame_error
 from protocol.amqp.field_table import decode_table, encode_table
 from protocol.amqp.methods import Method
@@ -42,9 +42,11 @@ _LAYOUTS: dict[tuple[int, int], _Layout] = {
 def decode_method(payload: bytes) -> Method:
     """Return the method that a method frame carries.
 
-    Raises ``ConnectionException``: COMMAND_INVALID for a method that does not exist, FRAME_ERROR where the arguments
-    do not fill the payload exactly, or are malformed.
+    Raises ``ConnectionException``: COMMAND_INVALID for a method that does not exist, FRAME_ERROR where the payload
+    names no method, or its arguments do not fill it exactly, or are malformed.
     """
+    if len(payload) < _IDS.size:
+        raise frame_error(f"type 1, all octets = {format_binary(payload)}: unknown_frame")
     class_id, method_id = _IDS.unpack_from(payload)
     layout = _LAYOUTS.get((class_id, method_id))
     if layout is None:

@@ -2,6 +2,8 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
+from protocol.amqp import field_table
+
 from protocol.amqp.reader cimport CONTENT_HEADER_SIZE_MIN, load_long, load_longlong, load_short
 
 cdef enum:
@@ -12,8 +14,12 @@ cdef enum:
     FLAG_PRIORITY = 1 << 11
     FLAG_TIMESTAMP = 1 << 6
     FLAGS_SHORT_STRING = (1 << 10) | (1 << 9) | (1 << 8) | (1 << 7) | (1 << 5) | (1 << 4) | (1 << 3) | (1 << 2)
-    FLAGS_UNKNOWN = 3
-    TABLE_DEPTH_MAX = 16
+    DOUBLE_EXPONENT = 0x7FF0
+    FLOAT_EXPONENT = 0x7F80
+
+# What is let in here is decoded later on, so the limits are those of the decoder.
+cdef int DEPTH_MAX = field_table.DEPTH_MAX
+cdef int ITEM_COUNT_MAX = field_table.ITEM_COUNT_MAX
 
 FLAGS_VALIDATED = FLAGS_VALIDATED_
 FLAGS_LOOKED_INTO = FLAGS_LOOKED_INTO_
@@ -23,13 +29,26 @@ cdef inline const unsigned char *over_short_string(const unsigned char *at, cons
     return at + 1 + at[0] if at < end else end + 1
 
 
-cdef bint is_table(const unsigned char *at, const unsigned char *end, bint named, int depth) noexcept:
-    """Return whether these octets are the fields of a table, or (not ``named``) the items of an array."""
+cdef inline bint is_number(const unsigned char *at, const unsigned char *end, unsigned int exponent) noexcept:
+    """Return whether a float is finite; ``exponent`` has the bits of its exponent, all in its first two octets."""
+    return end - at >= 2 and load_short(at) & exponent != exponent
+
+
+cdef bint is_table(
+    const unsigned char *at, const unsigned char *end, bint named, int depth, int *items_left
+) noexcept:
+    """Return whether these octets are the fields of a table, or (not ``named``) the items of an array.
+
+    ``items_left`` says how many there may be, those of nested tables and arrays among them, and is counted down.
+    """
     cdef const unsigned char *inner_end
     cdef unsigned char tag
-    if depth > TABLE_DEPTH_MAX:
+    if depth > DEPTH_MAX:
         return False
     while at < end:
+        items_left[0] -= 1
+        if items_left[0] < 0:
+            return False
         if named:
             at = over_short_string(at, end)
             if at >= end:
@@ -40,10 +59,18 @@ cdef bint is_table(const unsigned char *at, const unsigned char *end, bint named
             at += 1
         elif tag == b"s" or tag == b"u":
             at += 2
-        elif tag == b"I" or tag == b"i" or tag == b"f":
+        elif tag == b"I" or tag == b"i":
             at += 4
-        elif tag == b"l" or tag == b"L" or tag == b"d" or tag == b"T":
+        elif tag == b"l" or tag == b"L" or tag == b"T":
             at += 8
+        elif tag == b"d":
+            if not is_number(at, end, DOUBLE_EXPONENT):
+                return False
+            at += 8
+        elif tag == b"f":
+            if not is_number(at, end, FLOAT_EXPONENT):
+                return False
+            at += 4
         elif tag == b"D":
             at += 5
         elif tag == b"S" or tag == b"x" or tag == b"F" or tag == b"A":
@@ -52,7 +79,7 @@ cdef bint is_table(const unsigned char *at, const unsigned char *end, bint named
             inner_end = at + 4 + <Py_ssize_t>load_long(at)
             if inner_end > end:
                 return False
-            if (tag == b"F" or tag == b"A") and not is_table(at + 4, inner_end, tag == b"F", depth + 1):
+            if (tag == b"F" or tag == b"A") and not is_table(at + 4, inner_end, tag == b"F", depth + 1, items_left):
                 return False
             at = inner_end
         elif tag != b"V":
@@ -66,12 +93,11 @@ cpdef int delivery_mode(bytes header) except -2:
     cdef const unsigned char *table_end
     cdef unsigned int flags, flag
     cdef int mode = 0
+    cdef int items_left = ITEM_COUNT_MAX
     if PyBytes_GET_SIZE(header) < CONTENT_HEADER_SIZE_MIN:
         return -1
     flags = load_short(at + 12)
     at += CONTENT_HEADER_SIZE_MIN
-    if flags & FLAGS_UNKNOWN:
-        return -1
     if flags & FLAG_CONTENT_TYPE:
         at = over_short_string(at, end)
     if flags & FLAG_CONTENT_ENCODING:
@@ -80,7 +106,7 @@ cpdef int delivery_mode(bytes header) except -2:
         if end - at < 4:
             return -1
         table_end = at + 4 + <Py_ssize_t>load_long(at)
-        if table_end > end or not is_table(at + 4, table_end, True, 1):
+        if table_end > end or not is_table(at + 4, table_end, True, 1, &items_left):
             return -1
         at = table_end
     if flags & FLAG_DELIVERY_MODE:

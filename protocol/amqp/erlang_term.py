@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+
+ESCAPES = str.maketrans(
+    {
+        "\b": "\\b",
+        "\t": "\\t",
+        "\n": "\\n",
+        "\v": "\\v",
+        "\f": "\\f",
+        "\r": "\\r",
+        "\x1b": "\\e",
+        '"': '\\"',
+        "\\": "\\\\",
+    }
+)
+# What ``~tp`` takes for text, in an Erlang that prints all of Unicode; RabbitMQ starts it so.
+PRINTABLE = re.compile("[\b-\r\x1b -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
+# Above it not every integer is a float, and ``~p`` always writes an exponent.
+PLAIN_FLOAT_MAX = 1 << 53
 
 
 def format_type(value: Any) -> str:
@@ -36,7 +56,7 @@ def format_type(value: Any) -> str:
 
 
 def format_term(value: Any) -> str:
-    """Return a field value as Erlang's ``~p`` prints it."""
+    """Return a field value as ``~tp`` prints it, on one line however long it is."""
     if value is None:
         return "undefined"
     if isinstance(value, bool):
@@ -51,6 +71,8 @@ def format_term(value: Any) -> str:
     if isinstance(value, Decimal):
         _, digits, exponent = value.as_tuple()
         return f"{{{-int(exponent)},{''.join(map(str, digits))}}}"
+    if isinstance(value, float):
+        return format_float(value)
     return str(value)
 
 
@@ -66,13 +88,50 @@ def format_json(value: Any) -> str:
     return format_term(value)
 
 
+def format_float(value: float) -> str:
+    """Return a float as ``~p`` prints it: the shortest digits that mean it, in the shorter notation.
+
+    Infinities and NaN, which Erlang does not know, come out as Python shows them.
+    """
+    if not math.isfinite(value):
+        return str(value)
+    sign, digits, exponent = Decimal(repr(float(value))).normalize().as_tuple()
+    text = "".join(map(str, digits))
+    minus = "-" if sign else ""
+    if value == 0:
+        return f"{minus}0.0"
+    point = len(text) + int(exponent)
+    scientific = f"{text[0]}.{text[1:] or '0'}e{point - 1}"
+    if point <= 0:
+        plain = f"0.{'0' * -point}{text}"
+    elif point >= len(text):
+        plain = f"{text.ljust(point, '0')}.0"
+    else:
+        plain = f"{text[:point]}.{text[point:]}"
+    return minus + (plain if len(plain) <= len(scientific) and abs(value) < PLAIN_FLOAT_MAX else scientific)
+
+
+def format_text(octets: bytes) -> str:
+    """Return octets as ``~ts`` prints a binary: as UTF-8, and what is not UTF-8 as Latin-1."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
+
+
 def format_binary(octets: bytes) -> str:
-    """Return octets as ``~p`` prints a binary: as text where it is printable."""
-    text = octets.decode("utf-8", "replace")
-    if not octets or not text.isprintable() or "\N{REPLACEMENT CHARACTER}" in text:
+    """Return octets as ``~tp`` prints a binary: as text where it is printable."""
+    text = format_text(octets)
+    if not PRINTABLE.fullmatch(text):
         return format_octets(octets)
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'<<"{quoted}">>' if text.isascii() else f'<<"{quoted}"/utf8>>'
+    utf8 = not text.isascii() and text.encode() == octets
+    return f'<<"{text.translate(ESCAPES)}"{"/utf8" if utf8 else ""}>>'
+
+
+def format_string(octets: bytes) -> str:
+    """Return octets as ``~tp`` prints a list of them: as text where they are printable."""
+    text = octets.decode("latin-1")
+    return f'"{text.translate(ESCAPES)}"' if PRINTABLE.fullmatch(text) else f"[{','.join(map(str, octets))}]"
 
 
 def format_octets(octets: bytes) -> str:

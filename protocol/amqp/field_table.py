@@ -1,7 +1,7 @@
 """Field tables (specification, section 4.2.5.5) with RabbitMQ's type tags.
 
-A decoded table encodes to the octets it came from. Where Python has a type of that meaning it is used, and where it
-has not, a thin subclass tells the tag:
+A decoded table encodes to the octets it came from; of fields with the same name only the first is kept. Where
+Python has a type of that meaning it is used, and where it has not, a thin subclass tells the tag:
 
     t  bool               I  int (32 bits)      f  Float            A  list
     b  SignedOctet        i  UnsignedLong       d  float            F  dict
@@ -15,6 +15,7 @@ that is not yet logged in may send tables.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from decimal import Decimal
@@ -89,7 +90,9 @@ class _Decoder:
             if name_end > end:
                 raise _malformed("a field name ends outside of the table")
             name = self.data[at + 1 : name_end].decode("utf-8", "surrogateescape")
-            table[name], at = self.value(name_end, end, depth)
+            value, at = self.value(name_end, end, depth)
+            # RabbitMQ keeps fields of the same name all, and finds the first.
+            table.setdefault(name, value)
         return table
 
     def array(self, at: int, end: int, depth: int) -> list[FieldValue]:
@@ -129,9 +132,9 @@ class _Decoder:
         if tag == ord("T"):
             return Timestamp(self._fixed(_TIMESTAMP, at, end)), at + _TIMESTAMP.size
         if tag == ord("d"):
-            return self._fixed(_DOUBLE, at, end), at + _DOUBLE.size
+            return self._number(_DOUBLE, at, end), at + _DOUBLE.size
         if tag == ord("f"):
-            return Float(self._fixed(_FLOAT, at, end)), at + _FLOAT.size
+            return Float(self._number(_FLOAT, at, end)), at + _FLOAT.size
         if tag == ord("D"):
             if at + _DECIMAL.size > end:
                 raise _malformed("a field value ends outside of the table")
@@ -157,6 +160,13 @@ class _Decoder:
         if at + form.size > end:
             raise _malformed("a field value ends outside of the table")
         return form.unpack_from(self.data, at)[0]
+
+    def _number(self, form: struct.Struct, at: int, end: int) -> float:
+        number: float = self._fixed(form, at, end)
+        # Erlang's floats are all finite, so RabbitMQ takes no other ones.
+        if not math.isfinite(number):
+            raise _malformed(f"a float is no number: {number}")
+        return number
 
 
 def _malformed(detail: str) -> AMQPError:
@@ -213,6 +223,8 @@ def _encode_value(value: FieldValue, depth: int) -> bytes:
             return b"l" + _LONGLONG.pack(value)
         raise ValueError(f"{value} does not fit into 64 bits")
     if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is no number")
         return b"f" + _FLOAT.pack(value) if isinstance(value, Float) else b"d" + _DOUBLE.pack(value)
     if isinstance(value, Decimal):
         sign, digits, exponent = value.as_tuple()

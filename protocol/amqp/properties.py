@@ -55,7 +55,7 @@ def decode_properties(header: bytes) -> BasicProperties:
                 setattr(properties, name, value)
     except (struct.error, IndexError):
         raise syntax_error("malformed content header", 60, 40) from None
-    if at != len(header) or flags & 3:
+    if at != len(header):
         raise syntax_error("malformed content header", 60, 40)
     return properties
 

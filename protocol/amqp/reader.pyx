@@ -25,6 +25,7 @@ cdef enum:
     BASIC_REJECT = (60 << 16) | 90
     BASIC_NACK = (60 << 16) | 120
     SNIPPET_SIZE = 16
+    SPARE_FLAGS = 3
 
 
 cdef class ReadBuffer:
@@ -45,6 +46,14 @@ cdef object frame_fault(int frame_type, const unsigned char *payload, Py_ssize_t
     cdef bytes snippet = PyBytes_FromStringAndSize(<const char *>payload, min(size, SNIPPET_SIZE))
     shown = "all" if size <= SNIPPET_SIZE else "first 16"
     return frame_error(f"type {frame_type}, {shown} octets = {format_binary(snippet)}: {fault}")
+
+
+cdef inline void clear_spare_flags(const unsigned char *header) noexcept:
+    """Clear the two property flags that no property has: RabbitMQ neither looks at them nor passes them on.
+
+    The octets are always ours, in the read buffer or in the tail.
+    """
+    (<unsigned char *>header)[CONTENT_HEADER_SIZE_MIN - 1] &= ~SPARE_FLAGS
 
 
 cdef class FrameReader:
@@ -132,6 +141,8 @@ cdef class FrameReader:
             else:
                 self.kind = FRAME_METHOD
         elif at[0] == TYPE_HEADER and size >= 12:
+            if size >= CONTENT_HEADER_SIZE_MIN:
+                clear_spare_flags(payload)
             self.kind = FRAME_HEADER
         elif at[0] == TYPE_HEARTBEAT and size == 0:
             self.kind = FRAME_HEARTBEAT
@@ -213,6 +224,7 @@ cdef class FrameReader:
         body_size = load_longlong(header + 11)
         self.header = header + 7
         self.header_size = header_size
+        clear_spare_flags(self.header)
         available -= header_size + FRAME_OVERHEAD_SIZE
         body = header + header_size + FRAME_OVERHEAD_SIZE
         if body_size == 0:

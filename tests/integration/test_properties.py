@@ -5,7 +5,7 @@ import struct
 import pytest
 from pamqp.commands import Basic
 
-from tests.support.raw_client import RawChannel, table
+from tests.support.raw_client import RawChannel, frame, header_payload, method_payload, table
 
 FLAGS = {
     "content_type": 15,
@@ -117,6 +117,21 @@ def test_headers_of_every_type_pass(channel: RawChannel, queue: str, exchange: s
     channel.publish(b"m", queue, exchange, properties)
     channel.consume(queue, no_ack=True)
     assert channel.deliver().raw_properties == properties
+
+
+@pytest.mark.parametrize("spare", [1, 2, 3])
+@pytest.mark.parametrize("rest", [b"m", b"mm"], ids=["at once", "in pieces"])
+def test_flags_of_no_property_are_dropped(channel: RawChannel, queue: str, spare: int, rest: bytes) -> None:
+    properties = encode({"delivery_mode": b"\2", "correlation_id": b"\1c"})
+    flagged = (int.from_bytes(properties[:2], "big") | spare).to_bytes(2, "big") + properties[2:]
+    publish = frame(1, channel.number, method_payload(Basic.Publish(routing_key=queue)))
+    header = frame(2, channel.number, header_payload(len(rest), flagged))
+    # A body in one frame is taken together with its header, and a body in several is not.
+    bodies = b"".join(frame(3, channel.number, rest[at : at + 1]) for at in range(len(rest)))
+    channel.client.send_bytes(publish + header + bodies)
+    channel.consume(queue, no_ack=True)
+    message = channel.deliver()
+    assert (message.raw_properties, message.body) == (properties, rest)
 
 
 def test_headers_may_be_many(channel: RawChannel, queue: str) -> None:

@@ -69,6 +69,14 @@ def test_an_exchange_that_is_deleted_is_unknown_at_once(channel: RawChannel, nam
         (Basic.Properties(expiration="abc"), "invalid expiration 'abc': no_integer"),
         (Basic.Properties(expiration="12a"), "invalid expiration '12a': {leftover_string,\"a\"}"),
         (Basic.Properties(expiration="1.5"), "invalid expiration '1.5': {leftover_string,\".5\"}"),
+        (Basic.Properties(expiration="\u0665"), "invalid expiration '\u0665': no_integer"),
+        (
+            Basic.Properties(expiration="5\u0665"),
+            "invalid expiration '5\u0665': {leftover_string,\"\xd9\xa5\"}",
+        ),
+        (Basic.Properties(expiration='5\n"'), 'invalid expiration \'5\n"\': {leftover_string,"\\n\\""}'),
+        (Basic.Properties(expiration="5\0"), "invalid expiration '5\0': {leftover_string,[0]}"),
+        (Basic.Properties(expiration="+-5"), "invalid expiration '+-5': no_integer"),
         (Basic.Properties(expiration="-1"), "invalid expiration '-1': {value_negative,-1}"),
         (
             Basic.Properties(expiration="315360000001"),
@@ -87,7 +95,8 @@ def test_invalid_properties_close_the_channel(
 def test_valid_expiration_and_user_id_are_taken(channel: RawChannel, queue: str) -> None:
     channel.publish(b"m", queue, properties=Basic.Properties(expiration="60000", user_id="guest"))
     channel.publish(b"n", queue, properties=Basic.Properties(expiration="315360000000"))
-    assert channel.bodies(queue) == [b"m", b"n"]
+    channel.publish(b"o", queue, properties=Basic.Properties(expiration="+60000"))
+    assert channel.bodies(queue) == [b"m", b"n", b"o"]
 
 
 def test_messages_of_a_channel_keep_their_order(channel: RawChannel, queue: str) -> None:

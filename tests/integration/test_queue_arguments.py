@@ -214,6 +214,17 @@ def test_an_inequivalent_argument_is_refused(
     channel.refused(method, 406, f"PRECONDITION_FAILED - inequivalent arg {reason}")
 
 
+def test_text_may_be_binary_but_an_integer_is_no_float(channel: RawChannel, name: str) -> None:
+    for tag in (b"S", b"x", b"S"):
+        channel.client.send_bytes(declare_with(name, table(x__dead__letter__exchange=tag + b"\0\0\0\3dlx")))
+        assert channel.expect(Queue.DeclareOk).queue == name
+    channel.delete_queue(name)
+    channel.declare_queue(name, exclusive=True, arguments={"x-max-length": 5})
+    channel.client.send_bytes(declare_with(name, table(**{"x-max-length": b"d" + struct.pack(">d", 5.0)})))
+    text = f"inequivalent arg 'x-max-length' for queue '{name}' in vhost '/': received '5.0' but current is '5'"
+    channel.expect_channel_close(406, f"PRECONDITION_FAILED - {text}", Queue.Declare)
+
+
 def test_arguments_that_mean_nothing_are_not_compared(channel: RawChannel, name: str) -> None:
     channel.declare_queue(name, exclusive=True, arguments={"x-mine": 1})
     channel.declare_queue(name, exclusive=True, arguments={"x-mine": 2, "x-other": "3"})

@@ -11,7 +11,10 @@ PACKAGES = ("broker", "protocol", "storage")
 ALLOWED = {"broker": {"broker", "protocol", "storage"}, "protocol": {"protocol"}, "storage": {"storage"}}
 LINES_MAX = 600
 GENERATED = {"protocol/amqp/methods.py"}
-IMPORT = re.compile(r"^\s*(?:from|cimport|import)\s+(?:cython\.cimports\.)?(\w+)", re.MULTILINE)
+IMPORT = re.compile(
+    r"(?:^|[;:])[ \t]*(?:from[ \t]+(?P<module>[\w.]+)[ \t]+c?import\b|c?import[ \t]+(?P<modules>[^#;\n]+))",
+    re.MULTILINE,
+)
 
 sources = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py*") if path.suffix != ".pyc")
 compiled = [
@@ -19,10 +22,50 @@ compiled = [
 ]
 
 
+def imported_packages(source: str) -> set[str]:
+    """Return the first names of all modules that a source imports, in Python's way or in Cython's."""
+    modules: list[str] = []
+    for found in IMPORT.finditer(source.replace("\\\n", " ")):
+        listed = (found["modules"] or "").split(",")
+        modules += [found["module"] or ""] + [words[0] for name in listed if (words := name.split())]
+    return {module.removeprefix("cython.cimports.").partition(".")[0] for module in modules} - {""}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import broker",
+        "import broker.turn as turn",
+        "import re, broker",
+        "import re as r, broker.turn",
+        "import re, \\\n    broker",
+        "import re; import broker",
+        "if compiled: import broker",
+        "    from broker import turn",
+        "from broker.turn import (",
+        "from broker.turn cimport Turn",
+        "cimport broker",
+        "cimport cython, broker.turn",
+        "from cython.cimports.broker.turn import Turn",
+        "import cython.cimports.broker.turn",
+        "cimport cython  # and\nfrom broker cimport turn",
+    ],
+)
+def test_an_import_is_noticed_in_every_form(statement: str) -> None:
+    assert "broker" in imported_packages(f"import os\n{statement}\n")
+
+
+@pytest.mark.parametrize(
+    "statement", ["import brokers", "from storage import broker", "import re  # , broker", "x = 1"]
+)
+def test_no_import_is_noticed_where_there_is_none(statement: str) -> None:
+    assert "broker" not in imported_packages(f"{statement}\n")
+
+
 @pytest.mark.parametrize("path", sources, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
-    imported = set(IMPORT.findall(path.read_text())) & set(PACKAGES)
+    imported = imported_packages(path.read_text()) & set(PACKAGES)
     assert imported <= ALLOWED[package]
 
 

@@ -1,6 +1,8 @@
 """Field tables: every type there and back, and hostile octets refused."""
 
 import contextlib
+import math
+import struct
 from decimal import Decimal
 
 import pytest
@@ -36,8 +38,8 @@ scalars = st.one_of(
     st.integers(0, (1 << 32) - 1).map(UnsignedLong),
     st.integers(-(1 << 63), (1 << 63) - 1).map(LonglongL),
     st.integers(0, (1 << 64) - 1).map(Timestamp),
-    st.floats(allow_nan=False),
-    st.floats(allow_nan=False, width=32).map(Float),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(allow_nan=False, allow_infinity=False, width=32).map(Float),
     st.builds(
         lambda scale, unscaled: Decimal((0, tuple(map(int, str(unscaled))), -scale)),
         st.integers(0, 255),
@@ -91,6 +93,23 @@ def test_octets_that_are_no_text_survive() -> None:
     octets = b"\x01aS\x00\x00\x00\x02\xff\xfe"
     assert decode_table(octets) == {"a": ByteString(b"\xff\xfe")}
     assert encode_table(decode_table(octets)) == octets
+
+
+def test_of_fields_with_the_same_name_the_first_counts() -> None:
+    twice = b"\x01at\x01" + b"\x01at\x00"
+    assert decode_table(twice) == {"a": True}
+    nested = b"\x01bF" + len(twice).to_bytes(4, "big") + twice
+    assert decode_table(nested) == {"b": {"a": True}}
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_what_is_no_number_is_refused(number: float) -> None:
+    for tag, form in ((b"d", ">d"), (b"f", ">f")):
+        with pytest.raises(ConnectionException, match="FRAME_ERROR - malformed field table: a float is no number"):
+            decode_table(b"\x01a" + tag + struct.pack(form, number))
+    for value in (number, Float(number)):
+        with pytest.raises(ValueError, match="no number"):
+            encode_table({"a": [value]})
 
 
 def test_tables_nested_too_deep_are_refused() -> None:

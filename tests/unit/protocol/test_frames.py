@@ -1,6 +1,8 @@
 """Frames: a stream whole, octet by octet and in any pieces gives the same frames; what is written is read."""
 
 import itertools
+import math
+import struct
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from protocol.amqp.codec import encode_method
 from protocol.amqp.content_header import delivery_mode
 from protocol.amqp.errors import ConnectionException
+from protocol.amqp.field_table import DEPTH_MAX, ITEM_COUNT_MAX
 from protocol.amqp.methods import BasicAck, BasicNack, BasicPublish, BasicReject, QueueDeclare
 from protocol.amqp.properties import BasicProperties, decode_properties, encode_properties
 from protocol.amqp.reader import FrameReader, ReadBuffer
@@ -112,6 +115,53 @@ def test_the_delivery_mode_is_found_among_all_properties(props: BasicProperties,
     assert decode_properties(header) == props
     for cut in range(14, len(header)):
         assert delivery_mode(header[:cut]) == -1
+
+
+def header_with(table: bytes) -> bytes:
+    """Return a content header payload with nothing but this headers table."""
+    return struct.pack(">HHQHI", 60, 0, 0, 1 << 13, len(table)) + table
+
+
+def sized(octets: bytes) -> bytes:
+    return len(octets).to_bytes(4, "big") + octets
+
+
+def check_headers(table: bytes, *, accepted: bool) -> None:
+    """Check that the quick walk over a header, and the decoding, agree about a headers table."""
+    header = header_with(table)
+    assert delivery_mode(header) == (0 if accepted else -1)
+    if accepted:
+        decode_properties(header)
+    else:
+        with pytest.raises(ConnectionException):
+            decode_properties(header)
+
+
+def test_a_headers_table_has_only_so_many_fields() -> None:
+    # The array is a field itself, and fills the table with the other one.
+    for count, accepted in ((ITEM_COUNT_MAX - 2, True), (ITEM_COUNT_MAX - 1, False)):
+        check_headers(b"\x01aV" + b"\x01bA" + sized(b"V" * count), accepted=accepted)
+    many = b"\x00V" * (ITEM_COUNT_MAX // 2)
+    check_headers(many + many, accepted=True)
+    check_headers(b"\x01aF" + sized(many) + b"\x01bF" + sized(many), accepted=False)
+
+
+def test_a_headers_table_is_only_so_deep() -> None:
+    table = b""
+    for _ in range(DEPTH_MAX - 1):
+        table = b"\x01aF" + sized(table)
+    check_headers(table, accepted=True)
+    check_headers(b"\x01aF" + sized(table), accepted=False)
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan, -math.nan])
+@pytest.mark.parametrize(("tag", "form"), [(b"d", ">d"), (b"f", ">f")])
+def test_a_headers_table_has_only_numbers(number: float, tag: bytes, form: str) -> None:
+    octets = tag + struct.pack(form, number)
+    check_headers(b"\x01a" + octets, accepted=False)
+    check_headers(b"\x01aA" + sized(octets), accepted=False)
+    largest = {b"d": 1.7976931348623157e308, b"f": 3.4028234663852886e38}[tag]
+    check_headers(b"\x01a" + tag + struct.pack(form, -largest), accepted=True)
 
 
 @pytest.mark.parametrize(

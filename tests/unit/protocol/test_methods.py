@@ -68,5 +68,12 @@ def test_an_unknown_method_is_refused() -> None:
         decode_method(b"\x00\x3c\x03\xe7")
 
 
+@pytest.mark.parametrize(("payload", "shown"), [(b"", "<<>>"), (b"\x00\x0a\x00", "<<0,10,0>>")])
+def test_a_payload_too_short_to_name_a_method_is_refused(payload: bytes, shown: str) -> None:
+    with pytest.raises(ConnectionException) as refused:
+        decode_method(payload)
+    assert refused.value.reply_text == f"FRAME_ERROR - type 1, all octets = {shown}: unknown_frame"
+
+
 def test_the_generated_module_is_up_to_date() -> None:
     assert subprocess.run([sys.executable, "tools/generate_methods.py", "--check"], check=False).returncode == 0
