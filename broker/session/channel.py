@@ -215,11 +215,19 @@ class Channel(DeliveryTarget):
         return self.route_message(route, message, flags)
 
     def route_message(self, route: Route, message: Message, flags: cython.uint) -> int:
-        """Put a message into the queues that its route names; return it to the client if there are none."""
+        """Find out where a message goes, and put it there."""
+        return self.put_message(self.final_route(route, message), message, flags)
+
+    def final_route(self, route: Route, message: Message) -> Route:
+        """Return where one message goes now; raises where it cannot be routed."""
         if route.stale:
             route = self._routes.resolve(message.address)
         if route.dynamic:
             route = self.vhost.route_by_message(route, message)
+        return route
+
+    def put_message(self, route: Route, message: Message, flags: cython.uint) -> int:
+        """Put a message into the queues of its final route; return it to the client if there are none."""
         count: cython.Py_ssize_t = len(route.queues)
         batch: cython.ulonglong = 0
         self._counters.messages_received += 1
