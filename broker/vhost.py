@@ -29,11 +29,13 @@ from broker.queueing.queue import Queue
 from broker.routing.alternates import Alternates
 from broker.routing.default import default_exchange
 from broker.routing.exchange import Binding, Destination, Exchange
+from broker.routing.exchange_type import ExchangeType
 from broker.routing.message_view import MessageView
 from broker.routing.past_message import PastMessage
-from broker.routing.registry import find_exchange_type
+from broker.routing.registry import EXCHANGE_TYPES, find_exchange_type
 from broker.routing.route import Route, RouteCache
 from broker.routing.router import find_queues
+from broker.routing.unknown import UnknownExchangeType
 from broker.turn import Turn
 from protocol.amqp.errors import not_found
 from protocol.amqp.field_table import decode_table, encode_table
@@ -176,13 +178,14 @@ class VirtualHost:
     def _restore(self, replay: Replay) -> None:
         self._next_queue_number = replay.next_queue_number
         for exchange in replay.exchanges.values():
+            arguments = decode_table(exchange.arguments)
             self._add_exchange(
                 exchange.name,
-                exchange.type,
+                self._restored_type(exchange.name, exchange.type, arguments),
                 durable=True,
                 auto_delete=exchange.auto_delete,
                 internal=exchange.internal,
-                arguments=decode_table(exchange.arguments),
+                arguments=arguments,
             )
         for number, replayed in replay.queues.items():
             queue_log = QueueLog(self.journal, number)
@@ -218,17 +221,31 @@ class VirtualHost:
         self, name: str, type_name: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: dict[str, Any]
     ) -> int:
         """Add an exchange that is not there yet. Raises ``InvalidDefinitionError`` for an unknown type."""
+        exchange_type = find_exchange_type(type_name)(arguments)
         exchange = self._add_exchange(
-            name, type_name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments
+            name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments
         )
         return self._define(_exchange_definition(exchange)) if durable else 0
 
+    def _restored_type(self, name: str, type_name: str, arguments: dict[str, Any]) -> ExchangeType:
+        if type_name in EXCHANGE_TYPES:
+            return find_exchange_type(type_name)(arguments)
+        log.warning("exchange type not found", vhost=self.name, exchange=name, exchange_type=type_name)
+        return UnknownExchangeType(type_name, f"exchange '{name}' in vhost '{self.name}'")
+
     def _add_exchange(
-        self, name: str, type_name: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: dict[str, Any]
+        self,
+        name: str,
+        exchange_type: ExchangeType,
+        *,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: dict[str, Any],
     ) -> Exchange:
         exchange = Exchange(
             name,
-            find_exchange_type(type_name)(arguments),
+            exchange_type,
             durable=durable,
             auto_delete=auto_delete,
             internal=internal,
