@@ -29,10 +29,10 @@ from broker.queueing.queue import Queue
 from broker.routing.alternates import Alternates
 from broker.routing.default import default_exchange
 from broker.routing.exchange import Binding, Destination, Exchange
-from broker.routing.exchange_type import ExchangeType
+from broker.routing.exchange_type import ExchangeType, InvalidDefinitionError
 from broker.routing.message_view import MessageView
 from broker.routing.past_message import PastMessage
-from broker.routing.registry import EXCHANGE_TYPES, find_exchange_type
+from broker.routing.registry import find_exchange_type
 from broker.routing.route import Route, RouteCache
 from broker.routing.router import find_queues
 from broker.routing.unknown import UnknownExchangeType
@@ -228,10 +228,11 @@ class VirtualHost:
         return self._define(_exchange_definition(exchange)) if durable else 0
 
     def _restored_type(self, name: str, type_name: str, arguments: dict[str, Any]) -> ExchangeType:
-        if type_name in EXCHANGE_TYPES:
+        try:
             return find_exchange_type(type_name)(arguments)
-        log.warning("exchange type not found", vhost=self.name, exchange=name, exchange_type=type_name)
-        return UnknownExchangeType(type_name, f"exchange '{name}' in vhost '{self.name}'")
+        except InvalidDefinitionError as error:
+            log.warning("exchange kept, but it refuses messages", vhost=self.name, exchange=name, reason=str(error))
+            return UnknownExchangeType(type_name, f"exchange '{name}' in vhost '{self.name}'")
 
     def _add_exchange(
         self,
@@ -408,9 +409,9 @@ class VirtualHost:
 
     # Routing
 
-    def route_by_message(self, route: Route, message: Message) -> Route:
-        """Return where one message of a dynamic route goes."""
-        return route.for_message(MessageView(message))
+    def route_by_message(self, route: Route, message: Message, extra_keys: tuple[str, ...] = ()) -> Route:
+        """Return where one message goes whose route is dynamic, or that has further routing keys."""
+        return route.for_message(MessageView(message), extra_keys)
 
 
 def _exchange_definition(exchange: Exchange) -> ExchangeDeclared:

@@ -17,7 +17,7 @@ class InvalidDefinitionError(ValueError):
 
 
 class ExchangeType(ABC):
-    """The routing of one exchange: a small pure object without I/O, which knows bindings and nothing else.
+    """The routing of one exchange: a small object without I/O, which knows bindings and nothing else.
 
     A subclass is made once per exchange, with the arguments of its declaration. ``docs/extending.md`` shows one.
     """

@@ -70,7 +70,7 @@ def test_an_exchange_whose_type_has_gone_is_kept_and_routes_nothing(broker: Brok
     environment, broker.environment = broker.environment, {}
     broker.terminate()
     broker.start()
-    assert '"event": "exchange type not found"' in broker.log_text
+    assert "unknown exchange type 'x-round-robin'" in broker.log_text
     channel = broker.connect().open().channel()
     channel = channel.refused(EXCHANGE, 406, "PRECONDITION_FAILED - unknown exchange type 'x-round-robin'")
     text = (
