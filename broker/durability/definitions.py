@@ -1,4 +1,4 @@
-"""The definitions of a virtual host as the journal keeps them: exchanges, queues and bindings, and their removal.
+"""The definitions of a virtual host as the journal keeps them: what is declared, bound or put, and what is removed.
 
 Each is a MessagePack array that begins with its kind. Arguments are kept as the octets of their field table, so that
 every type survives.
@@ -6,9 +6,12 @@ every type survives.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
+
+from broker.policy import Policy
 
 
 class Definition(msgspec.Struct, frozen=True, array_like=True):
@@ -69,7 +72,36 @@ class Unbound(Definition, frozen=True, array_like=True, tag_field="kind", tag="-
     arguments: bytes
 
 
-AnyDefinition = ExchangeDeclared | ExchangeDeleted | QueueDeclared | QueueDeleted | Bound | Unbound
+class PolicyPut(Definition, frozen=True, array_like=True, tag_field="kind", tag="policy"):
+    """A policy, or (``operator``) an operator policy, was added, or took the place of the one of that name."""
+
+    operator: bool
+    name: str
+    pattern: str
+    apply_to: str
+    priority: int | float
+    definition: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, policy: Policy, *, operator: bool) -> PolicyPut:
+        """Return the definition for a policy."""
+        return cls(operator, policy.name, policy.pattern, policy.apply_to, policy.priority, policy.definition)
+
+    def policy(self) -> Policy:
+        """Return the policy."""
+        return Policy(self.name, self.pattern, self.definition, self.priority, self.apply_to)
+
+
+class PolicyDeleted(Definition, frozen=True, array_like=True, tag_field="kind", tag="-policy"):
+    """A policy, or (``operator``) an operator policy, was removed."""
+
+    operator: bool
+    name: str
+
+
+AnyDefinition = (
+    ExchangeDeclared | ExchangeDeleted | QueueDeclared | QueueDeleted | Bound | Unbound | PolicyPut | PolicyDeleted
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyDefinition)

@@ -9,6 +9,8 @@ from broker.durability.definitions import (
     Bound,
     ExchangeDeclared,
     ExchangeDeleted,
+    PolicyDeleted,
+    PolicyPut,
     QueueDeclared,
     QueueDeleted,
     Unbound,
@@ -50,6 +52,7 @@ class Replay:
         self.exchanges: dict[str, ExchangeDeclared] = {}
         self.queues: dict[int, ReplayedQueue] = {}
         self.bindings: dict[tuple[str, str, bool, str, bytes], Bound] = {}
+        self.policies: dict[tuple[bool, str], PolicyPut] = {}
         self.next_queue_number = 1
 
     def take_checkpoint(self, payload: bytes) -> None:
@@ -100,6 +103,10 @@ class Replay:
                 self.bindings[_key(definition)] = definition
             case Unbound():
                 self.bindings.pop(_key(definition), None)
+            case PolicyPut(operator=operator, name=name):
+                self.policies[operator, name] = definition
+            case PolicyDeleted(operator=operator, name=name):
+                self.policies.pop((operator, name), None)
 
     def _drop_bindings(self, destination: str, *, to_exchange: bool) -> None:
         for key in [key for key in self.bindings if key[1] == destination and key[2] == to_exchange]:

@@ -5,111 +5,67 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from broker.policy import values
+from broker.policy.settings import SETTINGS
+from broker.policy.values import InvalidValueError
 from protocol.amqp.erlang_term import format_type
 from protocol.amqp.errors import not_implemented, precondition_failed
 
-EXPIRY_MAX_MS = 315_360_000_000
-PRIORITY_MAX = 255
-OVERFLOWS = ("drop-head", "reject-publish", "reject-publish-dlx")
 QUEUE_TYPES = ("classic", "quorum")
-LEADER_LOCATORS = ("client-local", "balanced", "random", "least-leaders", "min-masters")
 
 
-class InvalidArgumentError(ValueError):
-    """A value that an argument cannot have."""
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or format_type(value) == "timestamp":
-        raise InvalidArgumentError(f'"expected integer, got {format_type(value)}"')
-    return value
-
-
-def _not_negative(value: Any, _: Mapping[str, Any]) -> None:
-    if _integer(value) < 0:
-        raise InvalidArgumentError(f"{{value_negative,{value}}}")
-
-
-def _milliseconds(value: Any, arguments: Mapping[str, Any]) -> None:
-    _not_negative(value, arguments)
-    if value > EXPIRY_MAX_MS:
-        raise InvalidArgumentError(f"{{value_too_large,{value}}}")
-
-
-def _expires(value: Any, arguments: Mapping[str, Any]) -> None:
-    if _integer(value) == 0:
-        raise InvalidArgumentError("{value_zero,0}")
-    _milliseconds(value, arguments)
-
-
-def _priority(value: Any, arguments: Mapping[str, Any]) -> None:
-    _not_negative(value, arguments)
-    if value > PRIORITY_MAX:
-        raise InvalidArgumentError(f"{{max_value_exceeded,{value}}}")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise InvalidArgumentError(f"{{unacceptable_type,{format_type(value)}}}")
-    return value
-
-
-def _dead_letter_routing_key(value: Any, arguments: Mapping[str, Any]) -> None:
-    _text(value)
-    if "x-dead-letter-exchange" not in arguments:
-        raise InvalidArgumentError("routing_key_but_no_dlx_defined")
-
-
-def _overflow(value: Any, _: Mapping[str, Any]) -> None:
-    if _text(value) not in OVERFLOWS:
-        raise InvalidArgumentError("invalid_overflow")
-
-
-def _queue_version(value: Any, _: Mapping[str, Any]) -> None:
-    if _integer(value) not in (1, 2):
-        raise InvalidArgumentError(f"\"unsupported queue version '{value}'\"")
-
-
-def _queue_mode(value: Any, _: Mapping[str, Any]) -> None:
-    if _text(value) not in ("default", "lazy"):
-        raise InvalidArgumentError(f"\"unsupported queue mode '{value}'\"")
-
-
-def _queue_type(value: Any, _: Mapping[str, Any]) -> None:
-    if _text(value) == "stream":
+def _queue_type(value: Any) -> None:
+    if values.text(value) == "stream":
         raise not_implemented("queue type 'stream' is not supported by this broker")
     if value not in QUEUE_TYPES:
-        raise InvalidArgumentError(f"\"unsupported queue type '{value}'\"")
+        raise InvalidValueError(f"\"unsupported queue type '{value}'\"")
 
 
-def _flag(value: Any, _: Mapping[str, Any]) -> None:
-    if not isinstance(value, bool):
-        raise InvalidArgumentError(f"{{unacceptable_type,{format_type(value)}}}")
-
-
-def _leader_locator(value: Any, _: Mapping[str, Any]) -> None:
-    if _text(value) not in LEADER_LOCATORS:
-        raise InvalidArgumentError("invalid_queue_locator_arg")
-
-
-VALIDATORS: dict[str, Callable[[Any, Mapping[str, Any]], None]] = {
+VALIDATORS: Mapping[str, values.Check] = {
     "x-queue-type": _queue_type,
-    "x-expires": _expires,
-    "x-message-ttl": _milliseconds,
-    "x-dead-letter-routing-key": _dead_letter_routing_key,
-    "x-max-length": _not_negative,
-    "x-max-length-bytes": _not_negative,
-    "x-max-priority": _priority,
-    "x-overflow": _overflow,
-    "x-queue-version": _queue_version,
-    "x-queue-mode": _queue_mode,
-    "x-single-active-consumer": _flag,
-    "x-queue-leader-locator": _leader_locator,
-    "x-delivery-limit": _not_negative,
-    "x-consumer-timeout": _not_negative,
-    "x-redelivery-timeout": _not_negative,
+    "x-expires": SETTINGS["expires"].check,
+    "x-message-ttl": SETTINGS["message-ttl"].check,
+    "x-dead-letter-routing-key": values.text,
+    "x-max-length": SETTINGS["max-length"].check,
+    "x-max-length-bytes": SETTINGS["max-length-bytes"].check,
+    "x-max-priority": SETTINGS["max-priority"].check,
+    "x-overflow": SETTINGS["overflow"].check,
+    "x-queue-version": SETTINGS["queue-version"].check,
+    "x-queue-mode": SETTINGS["queue-mode"].check,
+    "x-single-active-consumer": values.flag,
+    "x-queue-leader-locator": values.leader_locator,
+    "x-delivery-limit": SETTINGS["delivery-limit"].check,
+    "x-consumer-timeout": SETTINGS["consumer-timeout"].check,
+    "x-redelivery-timeout": values.not_negative,
+    "x-redelivery-delay": SETTINGS["redelivery-delay"].check,
+    "x-redelivery-delay-multiplier": SETTINGS["redelivery-delay-multiplier"].check,
+    "x-redelivery-delay-max": SETTINGS["redelivery-delay-max"].check,
+    "x-deduplication": SETTINGS["deduplication"].check,
+    "x-deduplication-window": SETTINGS["deduplication-window"].check,
+    "x-deduplication-count": SETTINGS["deduplication-count"].check,
+    "x-deduplication-header": SETTINGS["deduplication-header"].check,
+    "x-delayed": SETTINGS["delayed"].check,
+    "x-group-header": SETTINGS["group-header"].check,
 }
 """Checks by argument, in the order in which RabbitMQ applies them. Other arguments are accepted as they are."""
+
+
+def _needs_dead_letter_exchange(arguments: Mapping[str, Any]) -> None:
+    if "x-dead-letter-exchange" not in arguments:
+        raise InvalidValueError("routing_key_but_no_dlx_defined")
+
+
+def _not_below_first_delay(arguments: Mapping[str, Any]) -> None:
+    most = arguments["x-redelivery-delay-max"]
+    if most < arguments.get("x-redelivery-delay", 0):
+        raise InvalidValueError(f"{{value_too_small,{most}}}")
+
+
+REQUIREMENTS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+    "x-dead-letter-routing-key": _needs_dead_letter_exchange,
+    "x-redelivery-delay-max": _not_below_first_delay,
+}
+"""What an argument that is valid by itself demands of the others."""
 
 OTHER_QUEUE_TYPES_ARGUMENTS = (
     "x-max-age",
@@ -135,6 +91,8 @@ def check_queue_arguments(arguments: Mapping[str, Any], resource: str) -> None:
     for name, check in VALIDATORS.items():
         if name in arguments:
             try:
-                check(arguments[name], arguments)
-            except InvalidArgumentError as error:
+                check(arguments[name])
+                if name in REQUIREMENTS:
+                    REQUIREMENTS[name](arguments)
+            except InvalidValueError as error:
                 raise precondition_failed(f"invalid arg '{name}' for {resource}: {error}") from None

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from broker.queueing.arguments import EXPIRY_MAX_MS
+from broker.policy.values import EXPIRY_MAX_MS
 from broker.routing.exchange import Exchange
 from broker.session.names import check_permission, exchange_resource
 from protocol.amqp.errors import access_refused, precondition_failed

@@ -54,6 +54,18 @@ def format_term(value: Any) -> str:
     return str(value)
 
 
+def format_json(value: Any) -> str:
+    """Return a value that came as JSON as Erlang's ``~p`` prints it."""
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping):
+        fields = (f"{format_json(key)} => {format_json(item)}" for key, item in sorted(value.items()))
+        return f"#{{{','.join(fields)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(format_json, value))}]"
+    return format_term(value)
+
+
 def format_binary(octets: bytes) -> str:
     """Return octets as ``~p`` prints a binary: as text where it is printable."""
     text = octets.decode("utf-8", "replace")

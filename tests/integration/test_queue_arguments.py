@@ -45,11 +45,53 @@ INTEGER = '"expected integer, got {}"'
         pytest.param("x-consumer-timeout", -1, "{value_negative,-1}", marks=pytest.mark.haypile_only),
         pytest.param("x-redelivery-timeout", "a", INTEGER.format("longstr"), marks=pytest.mark.haypile_only),
         pytest.param("x-redelivery-timeout", -1, "{value_negative,-1}", marks=pytest.mark.haypile_only),
+        pytest.param("x-delivery-limit", "3", INTEGER.format("longstr"), marks=pytest.mark.haypile_only),
     ],
 )
 def test_an_invalid_argument_is_refused(channel: RawChannel, name: str, argument: str, value: Any, reason: str) -> None:
     text = f"PRECONDITION_FAILED - invalid arg '{argument}' for queue '{name}' in vhost '/': {reason}"
     channel.refused(Queue.Declare(queue=name, exclusive=True, arguments={argument: value}), 406, text)
+
+
+@pytest.mark.haypile_only
+@pytest.mark.parametrize(
+    ("argument", "value", "reason"),
+    [
+        ("x-redelivery-delay", -1, "{value_negative,-1}"),
+        ("x-redelivery-delay", "1s", INTEGER.format("longstr")),
+        ("x-redelivery-delay", TEN_YEARS_MS + 1, "{value_too_large,315360000001}"),
+        ("x-redelivery-delay-multiplier", 0, "{value_too_small,0}"),
+        ("x-redelivery-delay-multiplier", 0.5, "{value_too_small,0.5}"),
+        ("x-redelivery-delay-multiplier", True, '"expected number, got bool"'),
+        ("x-redelivery-delay-multiplier", "2", '"expected number, got longstr"'),
+        ("x-redelivery-delay-max", -1, "{value_negative,-1}"),
+        ("x-deduplication", 1, "{unacceptable_type,byte}"),
+        ("x-deduplication", "true", "{unacceptable_type,longstr}"),
+        ("x-deduplication-window", 0, "{value_zero,0}"),
+        ("x-deduplication-window", TEN_YEARS_MS + 1, "{value_too_large,315360000001}"),
+        ("x-deduplication-count", 0, "{value_zero,0}"),
+        ("x-deduplication-count", -1, "{value_negative,-1}"),
+        ("x-deduplication-header", "", "value_empty"),
+        ("x-deduplication-header", "h" * 256, "value_too_long"),
+        ("x-deduplication-header", 1, "{unacceptable_type,byte}"),
+        ("x-delayed", "yes", "{unacceptable_type,longstr}"),
+        ("x-group-header", True, "{unacceptable_type,bool}"),
+        ("x-group-header", "", "value_empty"),
+    ],
+)
+def test_an_invalid_argument_of_haypile_is_refused(
+    channel: RawChannel, name: str, argument: str, value: Any, reason: str
+) -> None:
+    test_an_invalid_argument_is_refused(channel, name, argument, value, reason)
+
+
+@pytest.mark.haypile_only
+def test_the_longest_redelivery_delay_is_not_below_the_first(channel: RawChannel, name: str) -> None:
+    arguments: Any = {"x-redelivery-delay": 1000, "x-redelivery-delay-max": 999}
+    text = f"invalid arg 'x-redelivery-delay-max' for queue '{name}' in vhost '/': {{value_too_small,999}}"
+    channel.refused(
+        Queue.Declare(queue=name, exclusive=True, arguments=arguments), 406, f"PRECONDITION_FAILED - {text}"
+    )
 
 
 def test_a_dead_letter_exchange_is_named_by_a_string(channel: RawChannel, name: str) -> None:
@@ -89,6 +131,18 @@ def test_an_argument_of_another_kind_of_queue_is_refused(channel: RawChannel, na
         pytest.param({"x-consumer-timeout": 60000}, marks=pytest.mark.haypile_only),
         pytest.param({"x-redelivery-timeout": 60000}, marks=pytest.mark.haypile_only),
         pytest.param({"x-delivery-limit": 3}, marks=pytest.mark.haypile_only),
+        pytest.param({"x-delivery-limit": -1}, marks=pytest.mark.haypile_only),
+        pytest.param(
+            {"x-redelivery-delay": 1000, "x-redelivery-delay-multiplier": 1.5, "x-redelivery-delay-max": 60000},
+            marks=pytest.mark.haypile_only,
+        ),
+        pytest.param({"x-redelivery-delay-multiplier": 2}, marks=pytest.mark.haypile_only),
+        pytest.param(
+            {"x-deduplication": True, "x-deduplication-window": 60000, "x-deduplication-count": 1000},
+            marks=pytest.mark.haypile_only,
+        ),
+        pytest.param({"x-deduplication-header": "id"}, marks=pytest.mark.haypile_only),
+        pytest.param({"x-delayed": True, "x-group-header": "group"}, marks=pytest.mark.haypile_only),
     ],
 )
 def test_valid_arguments_are_taken_and_compared(channel: RawChannel, name: str, arguments: dict[str, Any]) -> None:
