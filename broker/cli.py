@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     DIRECTORY_LOCKED = 4
     JOURNAL_UNREADABLE = 5
     JOURNAL_TOO_NEW = 6
+    EXTENSION = 7
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,6 +67,7 @@ def _run(configuration: Configuration) -> None:
     import uvloop
 
     from broker import logs
+    from broker.extensions import ExtensionError
     from broker.listener import PortInUseError
     from broker.server import Broker
     from storage.errors import DirectoryLocked, FormatTooNew, JournalError
@@ -75,6 +77,8 @@ def _run(configuration: Configuration) -> None:
         uvloop.run(Broker(configuration).run())
     except PortInUseError as error:
         _leave(ExitCode.PORT_IN_USE, str(error))
+    except ExtensionError as error:
+        _leave(ExitCode.EXTENSION, str(error))
     except DirectoryLocked as error:
         _leave(ExitCode.DIRECTORY_LOCKED, str(error))
     except FormatTooNew as error:

@@ -25,6 +25,7 @@ from broker.memory import MemoryAlarm
 from broker.metrics.counters import Counters
 from broker.metrics.http import MetricsServer
 from broker.metrics.loop_lag import LoopLag
+from broker.routing import registry
 from broker.session.connection import Connection
 from broker.turn import Turn
 from broker.version import VERSION
@@ -76,7 +77,8 @@ class Broker:
     async def run(self) -> None:
         """Start, serve until SIGTERM or SIGINT, and stop.
 
-        Raises ``PortInUseError``, ``storage.errors.JournalError`` and ``OSError`` where it cannot start.
+        Raises ``PortInUseError``, ``ExtensionError``, ``storage.errors.JournalError`` and ``OSError`` where it cannot
+        start.
         """
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(_log_exception)
@@ -102,6 +104,7 @@ class Broker:
         log.info("stopped")
 
     async def _start(self) -> None:
+        registry.load_extensions()
         # In this order: what cannot work out is found before the journals are read, which may take a while; during
         # that, /health says that the broker is starting, and clients are refused.
         self._bind_listeners()

@@ -38,11 +38,13 @@ from broker.queueing.settings import QueueSettings, queue_settings, without_pref
 from broker.routing.alternates import Alternates
 from broker.routing.default import default_exchange
 from broker.routing.exchange import Binding, Destination, Exchange
+from broker.routing.exchange_type import ExchangeType, InvalidDefinitionError
 from broker.routing.message_view import MessageView
 from broker.routing.past_message import PastMessage
 from broker.routing.registry import find_exchange_type
 from broker.routing.route import Route, RouteCache
 from broker.routing.router import find_queues
+from broker.routing.unknown import UnknownExchangeType
 from broker.timers import QueueTimers
 from broker.turn import Turn
 from protocol.amqp.errors import not_found
@@ -187,8 +189,9 @@ class VirtualHost(QueueHost):
         self, name: str, type_name: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: dict[str, Any]
     ) -> int:
         """Add an exchange that is not there yet. Raises ``InvalidDefinitionError`` for an unknown type."""
+        exchange_type = find_exchange_type(type_name)(arguments)
         exchange = self.add_exchange(
-            name, type_name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments
+            name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments
         )
         self.journal.begin_unit()
         if durable:
@@ -196,13 +199,28 @@ class VirtualHost(QueueHost):
         self.delays.declared(exchange)
         return self.journal.end_unit()
 
+    def restored_type(self, name: str, type_name: str, arguments: dict[str, Any]) -> ExchangeType:
+        """Return the type of an exchange that was there before a restart, or one that stands for a missing type."""
+        try:
+            return find_exchange_type(type_name)(arguments)
+        except InvalidDefinitionError as error:
+            log.warning("exchange kept, but it refuses messages", vhost=self.name, exchange=name, reason=str(error))
+            return UnknownExchangeType(type_name, f"exchange '{name}' in vhost '{self.name}'")
+
     def add_exchange(
-        self, name: str, type_name: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: dict[str, Any]
+        self,
+        name: str,
+        exchange_type: ExchangeType,
+        *,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: dict[str, Any],
     ) -> Exchange:
         """Add an exchange, without a word to the journal."""
         exchange = Exchange(
             name,
-            find_exchange_type(type_name)(arguments),
+            exchange_type,
             durable=durable,
             auto_delete=auto_delete,
             internal=internal,
@@ -460,7 +478,7 @@ class VirtualHost(QueueHost):
     # Routing
 
     def route_by_message(self, route: Route, message: Message, extra_keys: tuple[str, ...] = ()) -> Route:
-        """Return where one message of a dynamic route, or with more routing keys than one, goes."""
+        """Return where one message goes whose route is dynamic, or that has further routing keys."""
         return route.for_message(MessageView(message), extra_keys)
 
     def publish_due(self, store: Queue, message: Message) -> None:

@@ -64,9 +64,10 @@ def start_broker(tmp_path: Path) -> Iterator[StartBroker]:
     """Start brokers for this test alone, each with its settings; they are ended with the test."""
     started: list[BrokerProcess] = []
 
-    def start(settings: dict[str, str] | None = None) -> BrokerProcess:
+    def start(settings: dict[str, str] | None = None, environment: dict[str, str] | None = None) -> BrokerProcess:
         directory = tmp_path / f"data-{len(started)}"
         broker = BrokerProcess(directory, {"shutdown-timeout-ms": SHUTDOWN_TIMEOUT_MS, **(settings or {})})
+        broker.environment = environment or {}
         started.append(broker)
         broker.start()
         return broker

@@ -63,13 +63,14 @@ def restore(vhost: Any, replay: Replay) -> None:
     for put in replay.policies.values():
         vhost.policies.put(put.policy(), operator=put.operator)
     for exchange in replay.exchanges.values():
+        arguments = decode_table(exchange.arguments)
         vhost.add_exchange(
             exchange.name,
-            exchange.type,
+            vhost.restored_type(exchange.name, exchange.type, arguments),
             durable=True,
             auto_delete=exchange.auto_delete,
             internal=exchange.internal,
-            arguments=decode_table(exchange.arguments),
+            arguments=arguments,
         )
         for key, seen_at_ms in replay.seen.get(exchange.name, {}).items():
             vhost.exchanges[exchange.name].deduplicator.restore(key, seen_at_ms)

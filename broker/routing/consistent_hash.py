@@ -7,11 +7,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
+from broker.routing.erlang_hash import HASHES, hash_binary, jump_consistent_hash
 from broker.routing.exchange import Binding, Destination
 from broker.routing.exchange_type import ExchangeType, InvalidDefinitionError
-from broker.routing.hashing import hash_value, jump_consistent_hash
+from broker.routing.field_value import identity
 from broker.routing.message_view import MessageView
 from protocol.amqp.erlang_term import format_term, format_type
+from protocol.amqp.field_table import Timestamp
 
 HASH_HEADER = "hash-header"
 HASH_PROPERTY = "hash-property"
@@ -78,7 +80,7 @@ class ConsistentHashExchangeType(ExchangeType):
             self._ring = self._make_ring()
         destinations, ends = self._ring
         key = routing_keys[0] if self._key_of is None else self._key_of(message)
-        bucket = jump_consistent_hash(hash_value(key), ends[-1])
+        bucket = jump_consistent_hash(_number(key), ends[-1])
         return (destinations[bisect_right(ends, bucket)],)
 
     def _make_ring(self) -> tuple[list[Destination], list[int]]:
@@ -95,10 +97,30 @@ def _key_reader(arguments: Mapping[str, object]) -> Callable[[MessageView], obje
             raise InvalidDefinitionError(f"{HASH_HEADER} and {HASH_PROPERTY} are mutually exclusive")
         if attribute not in PROPERTIES:
             raise InvalidDefinitionError(f"Unsupported property: {attribute}")
-        return lambda message: getattr(message.properties, attribute)
+        return lambda message: _property(message, attribute)
     if header is not None:
         return lambda message: message.headers.get(header)
     return None
+
+
+def _property(message: MessageView, attribute: str) -> object:
+    value = getattr(message.properties, attribute)
+    return str(int(value)) if isinstance(value, Timestamp) else value
+
+
+def _number(key: object) -> int:
+    """Return what RabbitMQ makes of a key; only of lists, tables, floats and decimals it makes something else."""
+    if isinstance(key, str):
+        return hash_binary(key.encode("utf-8", "surrogateescape"))
+    if isinstance(key, bytes):
+        return hash_binary(key)
+    if key is None or isinstance(key, bool):
+        return HASHES[key]
+    if isinstance(key, Timestamp):
+        return key * 1000
+    if isinstance(key, int):
+        return key
+    return hash_binary(repr(identity(key)).encode("utf-8", "surrogateescape"))
 
 
 def _text(arguments: Mapping[str, object], name: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from broker.routing.exchange import Binding, Destination
@@ -17,12 +17,12 @@ class InvalidDefinitionError(ValueError):
 
 
 class ExchangeType(ABC):
-    """The routing of one exchange: a small pure object without I/O, which knows bindings and nothing else.
+    """The routing of one exchange: a small object without I/O, which knows bindings and nothing else.
 
     A subclass is made once per exchange, with the arguments of its declaration. ``docs/extending.md`` shows one.
     """
 
-    name: ClassVar[str]
+    name: str
     """The name that clients declare exchanges of this type with."""
 
     depends_on_message: bool = False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from broker.routing.erlang_hash import hash_binaries
 from broker.routing.exchange import Binding, Destination, Exchange
 from broker.routing.exchange_type import ExchangeType
-from broker.routing.hashing import hash_value
 from broker.routing.message_view import MessageView
 
 
@@ -40,7 +40,7 @@ class ModulusHashExchangeType(ExchangeType):
             return ()
         if self._sorted is None:
             self._sorted = sorted((binding.destination for binding in self._bindings), key=_place)
-        hashed = hash_value(routing_keys[0] if len(routing_keys) == 1 else routing_keys)
+        hashed = hash_binaries([key.encode("utf-8", "surrogateescape") for key in routing_keys])
         return (self._sorted[hashed % len(self._sorted)],)
 
 

@@ -1,5 +1,10 @@
-"""The exchange types by the names that clients declare exchanges with."""
+"""The exchange types by the names that clients declare exchanges with: those built in, and those of extensions."""
 
+import inspect
+
+from broker import extensions
+from broker.extensions import Extension
+from broker.logs import get_logger
 from broker.routing.consistent_hash import ConsistentHashExchangeType
 from broker.routing.delayed_message import DelayedMessageExchangeType
 from broker.routing.direct import DirectExchangeType
@@ -11,6 +16,8 @@ from broker.routing.modulus_hash import ModulusHashExchangeType
 from broker.routing.random_exchange import RandomExchangeType
 from broker.routing.recent_history import RecentHistoryExchangeType
 from broker.routing.topic import TopicExchangeType
+
+log = get_logger("broker")
 
 EXCHANGE_TYPES: dict[str, type[ExchangeType]] = {
     exchange_type.name: exchange_type
@@ -29,6 +36,28 @@ EXCHANGE_TYPES: dict[str, type[ExchangeType]] = {
 }
 
 DelayedMessageExchangeType.inner_types = EXCHANGE_TYPES
+_BUILT_IN = frozenset(EXCHANGE_TYPES)
+
+
+def load_extensions() -> None:
+    """Add the exchange types that installed distributions offer; raises ``broker.extensions.ExtensionError``."""
+    for extension in extensions.find_extensions(extensions.EXCHANGE_TYPES):
+        EXCHANGE_TYPES[extension.name] = _load(extension)
+        log.info("extension loaded", exchange_type=extension.name, distribution=extension.distribution)
+
+
+def _load(extension: Extension) -> type[ExchangeType]:
+    if extension.name in _BUILT_IN:
+        raise extension.error("exchange types that are built in cannot be replaced")
+    loaded = extension.load()
+    if not isinstance(loaded, type) or not issubclass(loaded, ExchangeType):
+        raise extension.error(f"{loaded!r} is not a subclass of {ExchangeType.__module__}.{ExchangeType.__name__}")
+    if inspect.isabstract(loaded):
+        missing = ", ".join(sorted(loaded.__abstractmethods__))
+        raise extension.error(f"{loaded.__name__} does not implement {missing}")
+    if getattr(loaded, "name", None) != extension.name:
+        raise extension.error(f"{loaded.__name__}.name has to be '{extension.name}', as the entry point is called")
+    return loaded
 
 
 def find_exchange_type(name: str) -> type[ExchangeType]:

@@ -78,8 +78,10 @@ cdef class Channel(DeliveryTarget):
     cdef int _find_route(self, bytes address) except -1
     cdef int _learn_header(self, bytes header) except -1
     cdef int _publish(self, unsigned int flags, bytes body) except -1
+    cpdef Route final_route(self, Route route, Message message)
+    cpdef int put_message(self, Route route, Message message, unsigned int flags) except -1
     cpdef int route_message(self, Route route, Message message, unsigned int flags) except -1
-    cdef int _route_managed(self, Route route, Message message, unsigned int flags) except -1
+    cdef int _put_managed(self, Route route, Message message, unsigned int flags) except -1
     cdef int _count_published(self, unsigned long long batch) except -1
     cdef int settle(
         self, unsigned long long delivery_tag, bint multiple, int how, unsigned int method_id

@@ -224,13 +224,23 @@ class Channel(DeliveryTarget):
         return self.route_message(route, message, flags)
 
     def route_message(self, route: Route, message: Message, flags: cython.uint) -> int:
-        """Put a message into the queues that its route names; return it to the client if there are none."""
+        """Find out where a message goes, and put it there."""
+        return self.put_message(self.final_route(route, message), message, flags)
+
+    def final_route(self, route: Route, message: Message) -> Route:
+        """Return where one message goes now; raises where it cannot be routed."""
         if route.stale:
             route = self._routes.resolve(message.address)
-        if route.dynamic:
+        if message.traits & TRAIT_ROUTED:
+            route = self.vhost.route_by_message(route, message, tuple(routing_keys_of(message)[1:]))
+        elif route.dynamic:
             route = self.vhost.route_by_message(route, message)
+        return route
+
+    def put_message(self, route: Route, message: Message, flags: cython.uint) -> int:
+        """Put a message into the queues of its final route; return it to the client if there are none."""
         if route.gated or message.traits:
-            return self._route_managed(route, message, flags)
+            return self._put_managed(route, message, flags)
         queues: Any = route.queues
         count: cython.Py_ssize_t = len(queues)
         batch: cython.ulonglong = 0
@@ -259,11 +269,9 @@ class Channel(DeliveryTarget):
             self._count_published(batch)
         return 0
 
-    def _route_managed(self, route: Route, message: Message, flags: cython.uint) -> int:
-        """Do as ``route_message`` for a message, an exchange or a queue that asks for more."""
+    def _put_managed(self, route: Route, message: Message, flags: cython.uint) -> int:
+        """Do as ``put_message`` for a message, an exchange or a queue that asks for more."""
         self._counters.messages_received += 1
-        if message.traits & TRAIT_ROUTED:
-            route = self.vhost.route_by_message(route, message, tuple(routing_keys_of(message)[1:]))
         rejected = False
         batch: cython.ulonglong = 0
         if route.exchange.deduplicator is not None and route.exchange.deduplicator.is_duplicate(message, now_ms()):

@@ -39,20 +39,13 @@ class Transaction:
     def commit(self) -> int:
         """Do it all. Returns the batch of the journal that makes it durable."""
         channel = self._channel
-        publishes, settlements = self._publishes, self._settlements
-        self._publishes, self._settlements = [], []
         # Whatever can be refused is refused before anything is done: an exchange may have gone since the publish.
-        publishes = [
-            (
-                channel.vhost.routes.resolve(message.address) if route.stale and not route.dynamic else route,
-                message,
-                flags,
-            )
-            for route, message, flags in publishes
-        ]
+        publishes = [(channel.final_route(route, message), message, flags) for route, message, flags in self._publishes]
+        settlements = self._settlements
+        self._publishes, self._settlements = [], []
         channel.vhost.journal.begin_unit()
         for route, message, flags in publishes:
-            channel.route_message(route, message, flags)
+            channel.put_message(route, message, flags)
         queues: dict[Queue, None] = {}
         for _, message, position, queue, consumer, how in settlements:
             queues[channel.settle_taken(message, position, queue, consumer, how)] = None

@@ -10,14 +10,14 @@ from pamqp.commands import Basic, Exchange, Queue
 from tests.conftest import StartBroker
 from tests.support.raw_client import RawChannel
 
-pytestmark = pytest.mark.haypile_only  # RabbitMQ needs its plugins for them
+pytestmark = pytest.mark.haypile_only  # RabbitMQ needs its plugins for them, and version 4 for some of it
 
 
 def declare(name: str, kind: str, arguments: dict[str, Any] | None = None, durable: bool = False) -> Exchange.Declare:
     return Exchange.Declare(exchange=name, exchange_type=kind, durable=durable, arguments=arguments)
 
 
-def publish_many(channel: RawChannel, exchange: str, count: int = 200, **headers: str) -> None:
+def publish_many(channel: RawChannel, exchange: str, count: int = 200) -> None:
     for number in range(count):
         properties = Basic.Properties(headers={"id": number % 10}, message_id=str(number % 10))
         channel.publish(str(number % 10).encode(), str(number % 10), exchange, properties)

@@ -18,12 +18,14 @@ EXIT_TIMEOUT_S = 20.0
 class BrokerProcess:
     """A broker on a data directory. It can be killed, ended and started again on the same directory and port.
 
-    Settings are given as on the command line, without the dashes: ``{"heartbeat-s": "30"}``.
+    Settings are given as on the command line, without the dashes: ``{"heartbeat-s": "30"}``. ``environment`` is
+    added to that of the tests.
     """
 
     def __init__(self, data_directory: Path, settings: dict[str, str] | None = None) -> None:
         self.data_directory = data_directory
         self.settings = settings or {}
+        self.environment: dict[str, str] = {}
         self.address: Address = ("127.0.0.1", 0)
         self.metrics_address: Address = ("127.0.0.1", 0)
         self.log: list[str] = []
@@ -50,6 +52,7 @@ class BrokerProcess:
     def start(self) -> None:
         """Start the broker and wait until it says that it is ready."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HAYPILE_")}
+        environment |= self.environment
         process = subprocess.Popen(self.command(), stderr=subprocess.PIPE, text=True, env=environment)
         self._process = process
         lines: queue.Queue[str | None] = queue.Queue()

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.routing.consistent_hash import BUCKETS_MAX, WEIGHT_MAX
+from broker.routing.erlang_hash import HASHES, hash_binaries, hash_binary, jump_consistent_hash
 from broker.routing.exchange import Binding, Exchange
 from broker.routing.exchange_type import InvalidDefinitionError
-from broker.routing.hashing import hash_octets, hash_value, jump_consistent_hash
 from broker.routing.message_view import ANY_MESSAGE, MessageView
 from broker.routing.registry import find_exchange_type
-from protocol.amqp.field_table import Longlong, Timestamp
+from protocol.amqp.field_table import Timestamp
 from tests.support.messages import published
 
 KEYS = [f"key-{number}" for number in range(2000)]
@@ -46,26 +46,47 @@ def by_key(exchange: Exchange) -> dict[str, str]:
     return {key: destination(exchange, ANY_MESSAGE, key).name for key in KEYS}
 
 
-def test_the_hashes_never_change() -> None:
-    """Queues with persistent messages rely on it: after an update each key goes where it went before."""
-    assert hash_octets(b"") == 0xE4A6A0577479B2B4
-    assert [hash_value(value) for value in ("a", 1, None)] == [
-        12482561404261787680,
-        17797172410793473910,
-        11055812826412013769,
-    ]
-    buckets = [jump_consistent_hash(hash_octets(b"%d" % number), 10) for number in range(12)]
-    assert buckets == [2, 3, 9, 2, 3, 0, 5, 1, 3, 2, 4, 9]
+@pytest.mark.parametrize(
+    ("octets", "alone", "listed"),
+    [
+        (b"", 13708901, 38220213),
+        (b"a", 112802447, 53691870),
+        (b"customer-7", 84850758, 23918302),
+        (b"exactly 12 b", 108976124, 99363088),
+        (b"exactly 12 b.", 78456884, 13068436),
+        (b"xyz\xff" * 60, 98234178, 133870000),
+    ],
+)
+def test_octets_are_hashed_as_erlang_does(octets: bytes, alone: int, listed: int) -> None:
+    """What erlang:phash2(Octets) and erlang:phash2([Octets]) return."""
+    assert hash_binary(octets) == alone
+    assert hash_binaries([octets]) == listed
 
 
-def test_equal_values_have_equal_hashes() -> None:
-    assert hash_value("ä") == hash_value("ä".encode())
-    assert hash_value(5) == hash_value(Longlong(5))
-    values: list[object] = ["1", 1, True, 1.0, None, [1], [1, 2], {"a": 1}, {"a": 2}]
-    assert len({hash_value(value) for value in values}) == len(values)
+def test_lists_are_hashed_as_erlang_does() -> None:
+    assert hash_binaries([b"a", b"b"]) == 3094894
+    assert hash_binaries([b"", b""]) == 8578898
 
 
-@given(st.integers(0, 2**64 - 1), st.integers(1, BUCKETS_MAX), st.integers(0, 1000))
+@pytest.mark.parametrize(
+    ("key", "buckets"),
+    [
+        (0, [0, 0, 0, 4, 807, 892565]),
+        (1, [0, 0, 2, 3, 856, 532457]),
+        (7, [0, 0, 2, 8, 197, 588800]),
+        (-3, [0, 1, 1, 4, 351, 553068]),
+        (123456789, [0, 1, 1, 5, 584, 798190]),
+        (1 << 62, [0, 0, 0, 4, 807, 892565]),
+        (hash_binary(b"customer-7"), [0, 1, 1, 5, 150, 794974]),
+        (HASHES[None], [0, 1, 1, 1, 491, 242831]),
+    ],
+)
+def test_buckets_are_those_of_rabbitmq(key: int, buckets: list[int]) -> None:
+    """What RabbitMQ's jump_consistent_hash/2 returns with 1, 2, 3, 10, 1000 and 1000000 buckets."""
+    assert [jump_consistent_hash(key, count) for count in (1, 2, 3, 10, 1000, 1_000_000)] == buckets
+
+
+@given(st.integers(-(2**63), 2**64 - 1), st.integers(1, BUCKETS_MAX), st.integers(0, 1000))
 def test_a_key_moves_only_to_new_buckets(key: int, count: int, more: int) -> None:
     before, after = jump_consistent_hash(key, count), jump_consistent_hash(key, count + more)
     assert 0 <= before < count
@@ -124,6 +145,8 @@ def test_of_several_routing_keys_the_first_one_decides() -> None:
         ({"hash-header": "h"}, [{"headers": {"h": number}} for number in range(50)]),
         ({"hash-header": "h"}, [{"headers": {"h": f"v{number}"}} for number in range(50)]),
         ({"hash-header": "h"}, [{"headers": {"h": [number, {"a": None}]}} for number in range(50)]),
+        ({"hash-header": "h"}, [{"headers": {"h": Timestamp(number)}} for number in range(50)]),
+        ({"hash-header": "h"}, [{"headers": {"h": number / 7}} for number in range(50)]),
         ({"hash-property": "message_id"}, [{"message_id": str(number)} for number in range(50)]),
         ({"hash-property": "correlation_id"}, [{"correlation_id": str(number)} for number in range(50)]),
         ({"hash-property": "timestamp"}, [{"timestamp": Timestamp(number)} for number in range(50)]),
