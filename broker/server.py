@@ -26,6 +26,7 @@ from broker.metrics.counters import Counters
 from broker.metrics.http import MetricsServer
 from broker.metrics.loop_lag import LoopLag
 from broker.routing import registry
+from broker.session import consumer_timeouts
 from broker.session.connection import Connection
 from broker.turn import Turn
 from broker.version import VERSION
@@ -39,6 +40,8 @@ log = get_logger("broker")
 
 READ_BUFFER_SIZE_BYTES = 256 * 1024
 TICK_S = 0.25
+TICK_MS = 250
+TICKS_PER_CONSUMER_CHECK = 4
 DESCRIPTORS_RESERVED = BACKLOG + 256
 # Objects that outlive the start are not looked at again, and collections of the others are rare: what messages are
 # made of takes no part in reference cycles.
@@ -209,9 +212,17 @@ class Broker:
             if not self.memory.is_set:
                 for connection in list(self.connections):
                     connection.unblock()
+        self.turn.tick += 1
         now = self.now()
         for connection in list(self.connections):
             connection.tick(now)
+            if self.turn.tick % TICKS_PER_CONSUMER_CHECK == 0:
+                consumer_timeouts.check(
+                    connection,
+                    tick=self.turn.tick,
+                    tick_ms=TICK_MS,
+                    default_ms=self.configuration.consumer_timeout_ms,
+                )
 
     def _new_connection(self) -> Any:
         return Connection(self)

@@ -15,6 +15,7 @@ cdef class Turn:
     cdef object _run
     cdef bint _scheduled
     cdef public bint publishers_blocked
+    cdef public unsigned int tick
     cdef list _waiting
     cdef list _steps
     cdef list _journals

@@ -25,6 +25,8 @@ class Turn:
         self._run = self.run
         self._scheduled = False
         self.publishers_blocked = False
+        # A coarse clock: how often the broker has looked after its connections.
+        self.tick = 0
         self._waiting: list[EndOfTurn] = []
         self._steps: list[Callable[[], Any]] = []
         self._journals: list[Callable[[], Any]] = []

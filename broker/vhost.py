@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,13 +80,15 @@ class VirtualHost(QueueHost):
         self.turn = turn
         self.counters = counters
         self.queues: dict[str, Queue] = {}
-        self.exchanges: dict[str, Exchange] = {"": default_exchange(self.queues)}
+        self.reply_queues: dict[str, Queue] = {}
+        self.exchanges: dict[str, Exchange] = {"": default_exchange(ChainMap(self.queues, self.reply_queues))}
         self._alternates = Alternates(self.exchanges)
         self.routes = RouteCache(self.find_exchange)
         self.journal = VirtualHostJournal(journal, self._journal_touched)
         self._commit_wanted = False
         self._waiting: list[Any] = []
         self.next_queue_number = 1
+        self._shortest_consumer_timeout_ms = 0
         self.policies = PolicySet()
         self.timers = QueueTimers()
         self.transfers = Transfers(self)
@@ -377,12 +380,26 @@ class VirtualHost(QueueHost):
         self.counters.queues_deleted += 1
         return queue.purge(), batch
 
+    def add_reply_queue(self, queue: Queue) -> None:
+        """Add a queue that only its name leads to: nothing lists it (direct reply-to)."""
+        self.reply_queues[queue.name] = queue
+        self.routes.forget_queue(queue.name)
+
+    def remove_reply_queue(self, queue: Queue) -> None:
+        """Remove a queue of direct reply-to, with what waits in it."""
+        del self.reply_queues[queue.name]
+        self.routes.forget_queue(queue.name)
+        queue.deleted = True
+        queue.purge()
+
     def remove_consumer(self, consumer: Consumer) -> None:
         """Remove a consumer; an auto-delete queue goes with its last one."""
         queue: Queue = consumer.queue
         if not queue.deleted:
             queue.remove_consumer(consumer)
-            if queue.auto_delete and not queue.consumers:
+            if queue.name in self.reply_queues:
+                self.remove_reply_queue(queue)
+            elif queue.auto_delete and not queue.consumers:
                 self.delete_queue(queue)
 
     def connection_ended(self, connection: Any) -> None:
@@ -399,10 +416,21 @@ class VirtualHost(QueueHost):
         effective = self.policies.effective_for_queue(queue.name, queue_type, queue.arguments)
         return queue_settings(effective, queue_type=queue_type)
 
+    def shortest_consumer_timeout_ms(self, default_ms: int) -> int:
+        """Return the shortest time that a consumer of any queue here may keep a message, 0 for no limit at all."""
+        timeouts = [timeout_ms for timeout_ms in (default_ms, self._shortest_consumer_timeout_ms) if timeout_ms]
+        return min(timeouts, default=0)
+
+    def note_consumer_timeout(self, timeout_ms: int) -> None:
+        """Take in that a queue or a consumer has a time limit of its own."""
+        if timeout_ms and (not self._shortest_consumer_timeout_ms or timeout_ms < self._shortest_consumer_timeout_ms):
+            self._shortest_consumer_timeout_ms = timeout_ms
+
     def _configure_queue(self, queue: Queue) -> bool:
         settings = self.settings_of(queue)
         if settings == queue.settings:
             return False
+        self.note_consumer_timeout(settings.consumer_timeout_ms or 0)
         known = queue.deduplicator
         queue.deduplicator = None
         if settings.deduplication:

@@ -67,13 +67,32 @@ REQUIREMENTS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
 }
 """What an argument that is valid by itself demands of the others."""
 
-OTHER_QUEUE_TYPES_ARGUMENTS = (
-    "x-max-age",
-    "x-stream-max-segment-size-bytes",
-    "x-stream-filter-size-bytes",
-    "x-initial-cluster-size",
-    "x-quorum-initial-group-size",
-)
+UNSUPPORTED_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "classic": (
+        "x-max-age",
+        "x-stream-max-segment-size-bytes",
+        "x-stream-filter-size-bytes",
+        "x-initial-cluster-size",
+        "x-quorum-initial-group-size",
+    ),
+    "quorum": (
+        "x-max-priority",
+        "x-queue-mode",
+        "x-queue-version",
+        "x-queue-master-locator",
+        "x-max-age",
+        "x-stream-max-segment-size-bytes",
+        "x-stream-filter-size-bytes",
+        "x-initial-cluster-size",
+    ),
+}
+"""Arguments that only other queue types of RabbitMQ have. Its classic queues lack more; here they have it."""
+
+
+def queue_type(arguments: Mapping[str, Any]) -> str:
+    """Return the type that a queue was declared with; the type makes a difference only where clients can see it."""
+    kind: str = arguments.get("x-queue-type") or "classic"
+    return kind
 
 
 def check_queue_arguments(arguments: Mapping[str, Any], resource: str) -> None:
@@ -83,16 +102,29 @@ def check_queue_arguments(arguments: Mapping[str, Any], resource: str) -> None:
     """
     dead_letter_exchange = arguments.get("x-dead-letter-exchange", "")
     if not isinstance(dead_letter_exchange, str):
-        kind = format_type(dead_letter_exchange)
-        raise precondition_failed(f"invalid type '{kind}' for arg 'x-dead-letter-exchange' in {resource}")
-    for name in OTHER_QUEUE_TYPES_ARGUMENTS:
-        if name in arguments and arguments.get("x-queue-type", "classic") == "classic":
-            raise precondition_failed(f"invalid arg '{name}' for {resource} of queue type rabbit_classic_queue")
+        received = format_type(dead_letter_exchange)
+        raise precondition_failed(f"invalid type '{received}' for arg 'x-dead-letter-exchange' in {resource}")
     for name, check in VALIDATORS.items():
-        if name in arguments:
+        if name in arguments and name not in UNSUPPORTED_ARGUMENTS.get(queue_type(arguments), ()):
             try:
                 check(arguments[name])
                 if name in REQUIREMENTS:
                     REQUIREMENTS[name](arguments)
             except InvalidValueError as error:
                 raise precondition_failed(f"invalid arg '{name}' for {resource}: {error}") from None
+    kind = queue_type(arguments)
+    for name in UNSUPPORTED_ARGUMENTS[kind]:
+        if name in arguments:
+            raise precondition_failed(f"invalid arg '{name}' for {resource} of queue type rabbit_{kind}_queue")
+
+
+def check_queue_properties(kind: str, resource: str, *, durable: bool, auto_delete: bool, exclusive: bool) -> None:
+    """Refuse what RabbitMQ's quorum queues cannot be; other types can be anything."""
+    if kind == "quorum":
+        for name, refused in (
+            ("auto-delete", auto_delete),
+            ("exclusive-owner", exclusive),
+            ("non-durable", not durable),
+        ):
+            if refused:
+                raise precondition_failed(f"invalid property '{name}' for {resource}")

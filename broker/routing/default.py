@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from broker.routing.exchange import Binding, Destination, Exchange, Queue
+from broker.routing.exchange import Binding, Destination, Exchange
 from broker.routing.exchange_type import ExchangeType
 from broker.routing.message_view import MessageView
 
@@ -17,7 +18,7 @@ class DefaultExchangeType(ExchangeType):
 
     name = "direct"
 
-    def __init__(self, queues: Mapping[str, Queue]) -> None:
+    def __init__(self, queues: Mapping[str, Any]) -> None:
         super().__init__({})
         self._queues = queues
 
@@ -33,6 +34,6 @@ class DefaultExchangeType(ExchangeType):
         return [queues[key] for key in routing_keys if key in queues]
 
 
-def default_exchange(queues: Mapping[str, Queue]) -> Exchange:
+def default_exchange(queues: Mapping[str, Any]) -> Exchange:
     """Return the default exchange of the virtual host that has these queues."""
     return Exchange("", DefaultExchangeType(queues), durable=True)

@@ -43,6 +43,7 @@ cdef class Channel(DeliveryTarget):
     cdef public Confirms confirms
     cdef public object transaction
     cdef public str last_queue_name
+    cdef readonly Queue reply_queue       # of direct reply-to
     cdef readonly set exchanges_allowed
     cdef Counters _counters
     cdef RouteCache _routes

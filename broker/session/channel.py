@@ -70,6 +70,7 @@ class Channel(DeliveryTarget):
         self.confirms: Confirms | None = None
         self.transaction: Any = None
         self.last_queue_name: str | None = None
+        self.reply_queue: Queue | None = None
         self.exchanges_allowed: set[str] = set()
         self._counters = connection.counters
         self._routes = vhost.routes
@@ -212,6 +213,12 @@ class Channel(DeliveryTarget):
             self._header, self._header_traits = accept_properties(self, header)
             self._header_received = header
         return 0
+
+    def set_reply_queue(self, queue: Queue | None) -> None:
+        """Take over, or give up, the queue of the reply consumer (direct reply-to)."""
+        self.reply_queue = queue
+        # A header that was accepted says where replies go.
+        self._header_received = b""
 
     def _publish(self, flags: cython.uint, body: bytes) -> int:
         if flags & PUBLISH_IMMEDIATE:
@@ -417,7 +424,7 @@ class Channel(DeliveryTarget):
         else:
             self._counters.messages_delivered_consume_manual_ack += 1
             self.consumed_unacked_count += 1
-            self.unacked.append(delivery_tag, message, position, consumer.queue, consumer)
+            self.unacked.append(delivery_tag, message, position, consumer.queue, consumer, connection.turn.tick)
         header = message.header
         if redelivered:
             self._counters.messages_redelivered += 1
@@ -448,7 +455,9 @@ class Channel(DeliveryTarget):
             self._counters.messages_delivered_get_auto_ack += 1
         else:
             self._counters.messages_delivered_get_manual_ack += 1
-            self.unacked.append(self._delivery_tag, message, queue.taken_position, queue, None)
+            self.unacked.append(
+                self._delivery_tag, message, queue.taken_position, queue, None, self.connection.turn.tick
+            )
         if queue.taken_redelivered:
             self._counters.messages_redelivered += 1
         exchange, routing_key = decode_address(message.address)

@@ -212,7 +212,7 @@ class Connection(Outlet):
             except ChannelException as error:
                 if self.reader.kind in _CONTENT_KINDS:
                     error.of_method(_PUBLISH)
-                self._close_channel(self.reader.channel, error)
+                self.close_channel(self.reader.channel, error)
             except ConnectionException as error:
                 self.close_for(error)
             except JournalFailed as error:
@@ -387,7 +387,7 @@ class Connection(Outlet):
 
     # The end
 
-    def _close_channel(self, number: int, error: AMQPError) -> None:
+    def close_channel(self, number: int, error: AMQPError) -> None:
         """Close a channel for an error. What it held is given back before the client hears of it."""
         channel = self.channels.get(number)
         if channel is None:

@@ -6,6 +6,7 @@ from typing import Any
 from broker.dead_lettering.deaths import decode_value
 from broker.policy.values import EXPIRY_MAX_MS
 from broker.routing.exchange import Exchange
+from broker.session import direct_reply
 from broker.session.names import check_permission, exchange_resource
 from protocol.amqp.content_header import FLAGS_LOOKED_INTO, FLAGS_VALIDATED, property_flags
 from protocol.amqp.erlang_term import format_string, format_text, format_type
@@ -18,10 +19,13 @@ from protocol.amqp.header_fields import (
     TRAIT_ROUTED,
     find_traits,
     replace_fields,
+    replace_reply_to,
+    reply_to_of,
     split_fields,
 )
 from protocol.amqp.properties import decode_properties
 
+_PSEUDO_QUEUE = direct_reply.PSEUDO_QUEUE.encode()
 _INTEGER = re.compile(rb"[+-]?[0-9]+")
 
 
@@ -43,6 +47,8 @@ def accept_properties(channel: Any, header: bytes) -> tuple[bytes, int]:
         _check_properties(channel, header)
     if not flags & FLAGS_LOOKED_INTO:
         return header, 0
+    if reply_to_of(header) == _PSEUDO_QUEUE:
+        header = replace_reply_to(header, direct_reply.reply_name(channel))
     traits = find_traits(header)
     if traits & (TRAIT_HIDDEN | TRAIT_ROUTED):
         fields = split_fields(header)

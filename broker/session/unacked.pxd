@@ -18,6 +18,7 @@ cdef struct UnackedEntry:
     PyObject *message                # owned; NULL once settled
     PyObject *queue                  # owned
     PyObject *consumer               # owned; None for basic.get
+    unsigned int tick                # when it was delivered, see Turn.tick
 
 
 cdef class UnackedDeliveries:
@@ -33,7 +34,7 @@ cdef class UnackedDeliveries:
 
     cdef int append(
         self, unsigned long long delivery_tag, Message message, unsigned long long position, Queue queue,
-        Consumer consumer
+        Consumer consumer, unsigned int tick
     ) except -1
     cdef bint contains(self, unsigned long long delivery_tag) noexcept
     cdef unsigned long long first_tag(self) noexcept

@@ -17,14 +17,24 @@ class UnackedDeliveries:
     position: int
     queue: Queue
     consumer: Consumer | None
-    def push(self, delivery_tag: int, message: Message, position: int, queue: Queue, consumer: Consumer | None) -> None:
-        """Append a delivery; its tag is greater than all others."""
+    def push(
+        self,
+        delivery_tag: int,
+        message: Message,
+        position: int,
+        queue: Queue,
+        consumer: Consumer | None,
+        tick: int = 0,
+    ) -> None:
+        """Append a delivery of the time ``tick``; its tag is greater than all others."""
+    def delivered_before(self, tick: int) -> list[tuple[int, Queue, Consumer | None, int]]:
+        """Return the oldest deliveries, from before ``tick``, as (delivery tag, queue, consumer, tick)."""
     def pop(self, delivery_tag: int) -> Message | None:
         """Take a delivery out; ``position``, ``queue`` and ``consumer`` say the rest of it. None if there is none."""
 
     # The same for compiled callers, without the cost of a Python call.
     def append(
-        self, delivery_tag: int, message: Message, position: int, queue: Queue, consumer: Consumer | None
+        self, delivery_tag: int, message: Message, position: int, queue: Queue, consumer: Consumer | None, tick: int
     ) -> int: ...
     def take(self, delivery_tag: int) -> Message: ...
     def contains(self, delivery_tag: int) -> bool: ...

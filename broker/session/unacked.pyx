@@ -34,7 +34,7 @@ cdef class UnackedDeliveries:
 
     cdef int append(
         self, unsigned long long delivery_tag, Message message, unsigned long long position, Queue queue,
-        Consumer consumer
+        Consumer consumer, unsigned int tick
     ) except -1:
         cdef UnackedEntry *entry
         if self.length == self.capacity:
@@ -50,6 +50,7 @@ cdef class UnackedDeliveries:
         entry.message = <PyObject *>message
         entry.queue = <PyObject *>queue
         entry.consumer = <PyObject *>consumer
+        entry.tick = tick
         return 0
 
     cdef bint contains(self, unsigned long long delivery_tag) noexcept:
@@ -146,12 +147,24 @@ cdef class UnackedDeliveries:
 
     def push(
         self, unsigned long long delivery_tag, Message message not None, unsigned long long position,
-        Queue queue not None, Consumer consumer
+        Queue queue not None, Consumer consumer, unsigned int tick=0
     ):
-        self.append(delivery_tag, message, position, queue, consumer)
+        self.append(delivery_tag, message, position, queue, consumer, tick)
 
     def pop(self, unsigned long long delivery_tag):
         return self.take(delivery_tag)
+
+    def delivered_before(self, unsigned int tick):
+        cdef Py_ssize_t index
+        cdef UnackedEntry *entry
+        found = []
+        for index in range(self.length):
+            entry = self._at(index)
+            if entry.tick >= tick:
+                break
+            if entry.message is not NULL:
+                found.append((entry.delivery_tag, <Queue>entry.queue, <Consumer>entry.consumer, entry.tick))
+        return found
 
     def tags(self):
         cdef Py_ssize_t index

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytest
-from pamqp.commands import Basic, Queue
+from pamqp.commands import Basic, Confirm, Queue
 
 from tests.conftest import Connect, StartBroker
 from tests.support.raw_client import RawChannel
@@ -108,7 +108,7 @@ def test_time_goes_on_while_the_broker_is_down(start_broker: StartBroker) -> Non
     broker = start_broker()
     channel = broker.connect().open().channel(1)
     channel.declare_queue("q", durable=True)
-    channel.call(__import__("pamqp.commands").commands.Confirm.Select())
+    channel.call(Confirm.Select())
     publish_expiring(channel, "q", b"short", "150", delivery_mode=2)
     publish_expiring(channel, "q", b"long", "60000", delivery_mode=2)
     channel.publish(b"plain", "q", properties=Basic.Properties(delivery_mode=2))

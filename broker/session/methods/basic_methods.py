@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+from broker.policy import values
+from broker.queueing.arguments import queue_type
 from broker.queueing.consumer import Consumer
+from broker.session import direct_reply
+from broker.session.consumer_timeouts import TIMEOUT_ARGUMENT
 from broker.session.methods.queue_methods import check_exclusive_access, named_queue
 from broker.session.names import check_permission, generate, queue_resource
 from protocol.amqp.erlang_term import format_type
-from protocol.amqp.errors import access_refused, not_allowed, not_implemented, precondition_failed
+from protocol.amqp.errors import access_refused, not_allowed, not_implemented, precondition_failed, resource_locked
 from protocol.amqp.methods import (
     BasicCancel,
     BasicCancelOk,
@@ -44,18 +48,40 @@ def qos(channel: Any, method: BasicQos) -> None:
 
 def consume(channel: Any, method: BasicConsume) -> None:
     """Start a consumer. ``no_local`` is accepted and has no effect, as in RabbitMQ."""
+    tag = method.consumer_tag or generate(GENERATED_TAG_PREFIX)
+    if method.queue == direct_reply.PSEUDO_QUEUE:
+        _refuse_known_tag(channel, tag)
+        consumer = direct_reply.consume(channel, tag, no_ack=method.no_ack, arguments=dict(method.arguments))
+    else:
+        consumer = _new_consumer(channel, method, tag)
+    queue = consumer.queue
+    channel.consumers[tag] = consumer
+    if not method.nowait:
+        channel.reply(BasicConsumeOk(consumer_tag=tag))
+    queue.add_consumer(consumer)
+    queue.wake()
+
+
+def _refuse_known_tag(channel: Any, tag: str) -> None:
+    if tag in channel.consumers:
+        raise not_allowed(f"attempt to reuse consumer tag '{tag}'")
+
+
+def _new_consumer(channel: Any, method: BasicConsume, tag: str) -> Consumer:
     name = named_queue(channel, method.queue)
     resource = queue_resource(channel, name)
     check_permission(channel, "read", resource, name)
-    tag = method.consumer_tag or generate(GENERATED_TAG_PREFIX)
-    if tag in channel.consumers:
-        raise not_allowed(f"attempt to reuse consumer tag '{tag}'")
+    _refuse_known_tag(channel, tag)
     queue = channel.vhost.find_queue(name)
     check_exclusive_access(channel, queue)
     _check_arguments(method, resource)
-    if any(consumer.exclusive for consumer in queue.consumers) or (method.exclusive and queue.consumers):
+    if channel.global_prefetch_count and queue_type(queue.arguments) == "quorum":
+        raise not_implemented(f"{resource} does not support global qos")
+    in_exclusive_use = any(consumer.exclusive for consumer in queue.consumers)
+    if in_exclusive_use or (method.exclusive and (queue.consumers or queue.settings.single_active_consumer)):
         raise access_refused(f"{resource} in exclusive use")
-    consumer = Consumer(
+    channel.vhost.note_consumer_timeout(method.arguments.get(TIMEOUT_ARGUMENT, 0))
+    return Consumer(
         channel,
         queue,
         tag,
@@ -64,11 +90,6 @@ def consume(channel: Any, method: BasicConsume) -> None:
         prefetch_count=channel.prefetch_count,
         arguments=dict(method.arguments),
     )
-    channel.consumers[tag] = consumer
-    if not method.nowait:
-        channel.reply(BasicConsumeOk(consumer_tag=tag))
-    queue.add_consumer(consumer)
-    queue.wake()
 
 
 def _check_arguments(method: BasicConsume, resource: str) -> None:
@@ -76,6 +97,11 @@ def _check_arguments(method: BasicConsume, resource: str) -> None:
     if isinstance(priority, bool) or not isinstance(priority, int):
         text = f'"expected integer, got {format_type(priority)}"'
         raise precondition_failed(f"invalid arg 'x-priority' for {resource}: {text}")
+    timeout = method.arguments.get(TIMEOUT_ARGUMENT, 0)
+    try:
+        values.not_negative(timeout)
+    except values.InvalidValueError as error:
+        raise precondition_failed(f"invalid arg '{TIMEOUT_ARGUMENT}' for {resource}: {error}") from None
     if "x-stream-offset" in method.arguments:
         raise precondition_failed(f"invalid arg 'x-stream-offset' for {resource} of queue type rabbit_classic_queue")
 
@@ -85,6 +111,8 @@ def cancel(channel: Any, method: BasicCancel) -> None:
     consumer = channel.consumers.pop(method.consumer_tag, None)
     if consumer is not None:
         channel.vhost.remove_consumer(consumer)
+        if consumer.queue is channel.reply_queue:
+            channel.set_reply_queue(None)
     if not method.nowait:
         channel.reply(BasicCancelOk(consumer_tag=method.consumer_tag))
 
@@ -99,6 +127,11 @@ def get(channel: Any, method: BasicGet) -> None:
     check_permission(channel, "read", queue_resource(channel, name), name)
     queue = channel.vhost.find_queue(name)
     check_exclusive_access(channel, queue)
+    if queue.settings.single_active_consumer:
+        raise resource_locked(
+            f"cannot obtain access to locked {queue_resource(channel, name)}. basic.get operations "
+            f"are not supported by {queue_type(queue.arguments)} queues with single active consumer"
+        )
     channel.get(queue, method.no_ack)
 
 

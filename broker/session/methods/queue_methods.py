@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.equivalence import QUEUE_ARGUMENTS, check_argument, check_flag
-from broker.queueing.arguments import check_queue_arguments
+from broker.queueing.arguments import check_queue_arguments, check_queue_properties, queue_type
 from broker.queueing.queue import Queue
 from broker.routing.exchange import Binding
 from broker.routing.exchange_type import InvalidDefinitionError
+from broker.session import direct_reply
 from broker.session.names import (
     RESERVED_PREFIX,
     check_permission,
@@ -17,7 +18,7 @@ from broker.session.names import (
     queue_resource,
     refuse_default_exchange,
 )
-from protocol.amqp.errors import access_refused, not_found, precondition_failed, resource_locked
+from protocol.amqp.errors import access_refused, not_found, not_implemented, precondition_failed, resource_locked
 from protocol.amqp.methods import (
     QueueBind,
     QueueBindOk,
@@ -32,6 +33,7 @@ from protocol.amqp.methods import (
 )
 
 GENERATED_PREFIX = "amq.gen"
+OWN_PREFIX = "x-haypile-"
 NAME_PREFIX_ARGUMENT = "x-name-prefix"
 NAME_PREFIX_SIZE_MAX_BYTES = 64
 
@@ -41,11 +43,17 @@ def declare(channel: Any, method: QueueDeclare) -> None:
     vhost = channel.vhost
     name = clean(method.queue)
     batch = 0
+    if name.startswith(direct_reply.PSEUDO_QUEUE):
+        _declare_reply_queue(channel, name, method.nowait)
+        return
     if method.passive:
         queue = vhost.find_queue(name)
         check_exclusive_access(channel, queue)
+        queue.touch()
     else:
-        arguments = dict(method.arguments)
+        arguments = {
+            argument: value for argument, value in method.arguments.items() if not argument.startswith(OWN_PREFIX)
+        }
         if name == "":
             name = generate(_name_prefix(arguments))
             while name in vhost.queues:
@@ -63,10 +71,19 @@ def declare(channel: Any, method: QueueDeclare) -> None:
             check_exclusive_access(channel, queue)
             check_flag("durable", resource, durable, queue.durable)
             check_flag("auto_delete", resource, method.auto_delete, queue.auto_delete)
+            queue.touch()
             for argument in QUEUE_ARGUMENTS:
                 check_argument(argument, resource, arguments, queue.arguments)
         else:
             check_queue_arguments(arguments, resource)
+            _check_dead_letter_exchange(channel, arguments, resource, name)
+            check_queue_properties(
+                queue_type(arguments),
+                resource,
+                durable=durable,
+                auto_delete=method.auto_delete,
+                exclusive=method.exclusive,
+            )
             queue, batch = vhost.declare_queue(
                 name,
                 durable=durable,
@@ -79,6 +96,22 @@ def declare(channel: Any, method: QueueDeclare) -> None:
     if not method.nowait:
         ok = QueueDeclareOk(queue=name, message_count=queue.ready_count(), consumer_count=len(queue.consumers))
         channel.reply(ok, batch)
+
+
+def _declare_reply_queue(channel: Any, name: str, nowait: bool) -> None:
+    # Such a declaration is always passive, and what exists has one consumer.
+    if name != direct_reply.PSEUDO_QUEUE and name not in channel.vhost.reply_queues:
+        raise not_found(f"no {queue_resource(channel, name)}")
+    channel.last_queue_name = name
+    if not nowait:
+        channel.reply(QueueDeclareOk(queue=name, message_count=0, consumer_count=1))
+
+
+def _check_dead_letter_exchange(channel: Any, arguments: dict[str, Any], resource: str, name: str) -> None:
+    exchange = arguments.get("x-dead-letter-exchange")
+    if exchange is not None:
+        check_permission(channel, "read", resource, name)
+        check_permission(channel, "write", exchange_resource(channel, exchange), exchange)
 
 
 def _name_prefix(arguments: dict[str, Any]) -> str:
@@ -122,6 +155,7 @@ def _binding_key(method: QueueBind | QueueUnbind, queue_name: str) -> str:
 
 def _binding(channel: Any, method: QueueBind | QueueUnbind) -> tuple[str, str, str]:
     queue_name, exchange_name = named_queue(channel, method.queue), clean(method.exchange)
+    direct_reply.refuse_binding(queue_name)
     refuse_default_exchange(exchange_name)
     check_permission(channel, "write", queue_resource(channel, queue_name), queue_name)
     check_permission(channel, "read", exchange_resource(channel, exchange_name), exchange_name)
@@ -174,6 +208,12 @@ def delete(channel: Any, method: QueueDelete) -> None:
     count, batch = 0, 0
     if queue is not None:
         check_exclusive_access(channel, queue)
+        for flag, is_set in (("if-unused", method.if_unused), ("if-empty", method.if_empty)):
+            if is_set and queue_type(queue.arguments) == "quorum":
+                raise not_implemented(
+                    f"cannot delete {resource}. queue.delete operations with {flag} flag set "
+                    "are not supported by quorum queues"
+                )
         if method.if_empty and queue.ready_count():
             raise precondition_failed(f"{resource} not empty")
         if method.if_unused and queue.consumers:

@@ -1,0 +1,53 @@
+"""Consumers that sit on a message too long (``x-consumer-timeout``): their channel is closed, as RabbitMQ does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.logs import get_logger
+from broker.session.names import queue_resource
+from protocol.amqp.errors import precondition_failed
+
+log = get_logger("channel")
+
+TIMEOUT_ARGUMENT = "x-consumer-timeout"
+
+
+def check(connection: Any, *, tick: int, tick_ms: int, default_ms: int) -> None:
+    """Close the channels of a connection that hold a delivery longer than allowed.
+
+    ``tick`` is the time in ticks of ``tick_ms``, as deliveries are stamped with it. What is allowed is said by the
+    consumer, by its queue, or by ``default_ms``; 0 is no limit.
+    """
+    for channel in list(connection.channels.values()):
+        shortest_ms = channel.vhost.shortest_consumer_timeout_ms(default_ms)
+        if not shortest_ms or not channel.is_open or not channel.unacked.count:
+            continue
+        held_since = tick - shortest_ms // tick_ms
+        if held_since > 0:
+            _check_channel(connection, channel, held_since, tick, tick_ms, default_ms)
+
+
+def _check_channel(connection: Any, channel: Any, held_since: int, tick: int, tick_ms: int, default_ms: int) -> None:
+    for delivery_tag, queue, consumer, delivered_at in channel.unacked.delivered_before(held_since):
+        timeout_ms = queue.settings.consumer_timeout_ms
+        if consumer is not None:
+            timeout_ms = consumer.arguments.get(TIMEOUT_ARGUMENT, timeout_ms)
+        if timeout_ms is None:
+            timeout_ms = default_ms
+        if timeout_ms and (tick - delivered_at) * tick_ms >= timeout_ms:
+            log.warning(
+                "consumer timeout",
+                connection=connection.name,
+                channel=channel.number,
+                consumer=consumer.tag if consumer is not None else None,
+                queue=queue_resource(channel, queue.name),
+                delivery_tag=delivery_tag,
+                timeout_ms=timeout_ms,
+            )
+            error = precondition_failed(
+                f"delivery acknowledgement on channel {channel.number} timed out. Timeout value used: {timeout_ms} ms. "
+                "This timeout value can be configured, see consumers doc guide to learn more"
+            )
+            connection.close_channel(channel.number, error)
+            return
