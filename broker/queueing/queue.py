@@ -176,7 +176,7 @@ class Queue:
         """Take a message in: to a consumer at once if one has credit, else behind all others."""
         if self._backlog is not None or message.traits & TRAIT_EXPIRES:
             return self._enqueue_managed(message, position, redelivered)
-        if not self._starved and self._ready.length() == 0:
+        if not self._starved and self._ready.is_empty():
             consumer = self._consumer_with_credit()
             if consumer is not None:
                 return self._hand_over(consumer, message, position, redelivered)
@@ -238,7 +238,7 @@ class Queue:
             return self._wake_managed()
         self._starved = False
         count: cython.int = 0
-        while self._ready.length():
+        while not self._ready.is_empty():
             if count == WAKE_COUNT_MAX:
                 self.turn.wake_later(self)
                 return 0
@@ -285,7 +285,7 @@ class Queue:
         if consumer.no_ack:
             if self.log is not None:
                 self.log.acknowledge(message, position)
-            if self._return_counts:
+            if self._backlog is not None:
                 self._return_counts.pop(position, None)
         else:
             self.unacked_count += 1

@@ -1,3 +1,4 @@
+cimport cython
 from cpython.object cimport PyObject
 
 from broker.queueing.message cimport Message
@@ -9,6 +10,7 @@ cdef struct ReadyEntry:
     bint redelivered
 
 
+@cython.final
 cdef class ReadyMessages:
     cdef ReadyEntry *ring
     cdef Py_ssize_t ring_head
@@ -25,6 +27,7 @@ cdef class ReadyMessages:
     cdef readonly bint taken_redelivered
 
     cdef Py_ssize_t length(self) noexcept
+    cdef bint is_empty(self) noexcept
     cdef int append(self, Message message, unsigned long long position, bint redelivered) except -1
     cdef int put_back(self, Message message, unsigned long long position, bint redelivered) except -1
     cdef int insert(self, Message message, unsigned long long position, bint redelivered) except -1

@@ -37,6 +37,10 @@ cdef class ReadyMessages:
     cdef Py_ssize_t length(self) noexcept:
         return self.ring_length - self.ring_removed + (self.heap_length if self.index is None else len(self.index))
 
+    cdef bint is_empty(self) noexcept:
+        # What was removed never stands at an end of the ring, nor at the top of the heap.
+        return self.ring_length == 0 and self.heap_length == 0
+
     cdef int append(self, Message message, unsigned long long position, bint redelivered) except -1:
         cdef ReadyEntry *entry
         if self.ring_length == self.ring_capacity:

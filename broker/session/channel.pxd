@@ -24,7 +24,6 @@ cdef int EXPECT_BODY
 cdef unsigned int PUBLISH_MANDATORY
 cdef unsigned int PUBLISH_IMMEDIATE
 
-cdef unsigned int TRAIT_HIDDEN
 cdef unsigned int TRAIT_ROUTED
 
 
@@ -81,7 +80,6 @@ cdef class Channel(DeliveryTarget):
     cdef int _publish(self, unsigned int flags, bytes body) except -1
     cpdef Route final_route(self, Route route, Message message)
     cpdef int put_message(self, Route route, Message message, unsigned int flags) except -1
-    cpdef int route_message(self, Route route, Message message, unsigned int flags) except -1
     cdef int _put_managed(self, Route route, Message message, unsigned int flags) except -1
     cdef int _count_published(self, unsigned long long batch) except -1
     cdef int settle(

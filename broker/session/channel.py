@@ -12,7 +12,7 @@ from broker.queueing.queue import Queue
 from broker.routing.address import decode_address
 from broker.routing.route import Route
 from broker.session.confirms import Confirms
-from broker.session.delivery_header import counted_header
+from broker.session.delivery_header import as_delivered, as_returned
 from broker.session.outlet import Outlet
 from broker.session.publish_checks import accept_properties, check_exchange
 from broker.session.unacked import ACKNOWLEDGE, REQUEUE, UnackedDeliveries
@@ -24,7 +24,7 @@ from protocol.amqp.errors import (
     syntax_error,
     unexpected_frame,
 )
-from protocol.amqp.header_fields import TRAIT_HIDDEN, TRAIT_ROUTED, visible
+from protocol.amqp.header_fields import TRAIT_ROUTED
 from protocol.amqp.methods import BasicCancel, BasicGetEmpty, BasicGetOk, BasicReturn, Method
 from protocol.amqp.reader import FrameReader
 
@@ -228,11 +228,9 @@ class Channel(DeliveryTarget):
         if self.transaction is not None:
             self.transaction.publish(route, message, flags)
             return 0
-        return self.route_message(route, message, flags)
-
-    def route_message(self, route: Route, message: Message, flags: cython.uint) -> int:
-        """Find out where a message goes, and put it there."""
-        return self.put_message(self.final_route(route, message), message, flags)
+        if route.stale or route.dynamic or message.traits:
+            route = self.final_route(route, message)
+        return self.put_message(route, message, flags)
 
     def final_route(self, route: Route, message: Message) -> Route:
         """Return where one message goes now; raises where it cannot be routed."""
@@ -318,7 +316,7 @@ class Channel(DeliveryTarget):
         returned = BasicReturn(
             reply_code=312, reply_text="NO_ROUTE", exchange=route.exchange.name, routing_key=route.routing_key
         )
-        self.send_content(returned, message)
+        self.send_content(returned, as_returned(message))
 
     # Confirms
 
@@ -386,15 +384,11 @@ class Channel(DeliveryTarget):
             self.connection.output.put_method(self.number, payload)
             self.connection.written()
 
-    def send_content(self, method: Method, message: Message, header: bytes | None = None) -> None:
-        """Send a method that carries a message, with ``header`` in place of its own if one is given."""
+    def send_content(self, method: Method, message: Message) -> None:
+        """Send a method that carries a message."""
         connection = self.connection
-        if header is None:
-            header = message.header
-        if message.traits & TRAIT_HIDDEN:
-            header = visible(header)
         connection.output.put_content(
-            self.number, codec.encode_method(method), header, message.body, connection.frame_max
+            self.number, codec.encode_method(method), message.header, message.body, connection.frame_max
         )
         connection.written()
 
@@ -425,19 +419,17 @@ class Channel(DeliveryTarget):
             self._counters.messages_delivered_consume_manual_ack += 1
             self.consumed_unacked_count += 1
             self.unacked.append(delivery_tag, message, position, consumer.queue, consumer, connection.turn.tick)
-        header = message.header
         if redelivered:
             self._counters.messages_redelivered += 1
-            header = counted_header(consumer.queue, message, position)
-        if message.traits & TRAIT_HIDDEN:
-            header = visible(header)
+        if redelivered or message.traits:
+            message = as_delivered(consumer.queue, message, position)
         connection.output.put_deliver(
             self.number,
             consumer.wire_tag,
             delivery_tag,
             redelivered,
             message.address,
-            header,
+            message.header,
             message.body,
             connection.frame_max,
         )
@@ -469,8 +461,7 @@ class Channel(DeliveryTarget):
                 routing_key=routing_key,
                 message_count=queue.ready_count(),
             ),
-            message,
-            counted_header(queue, message, queue.taken_position) if queue.taken_redelivered else None,
+            as_delivered(queue, message, queue.taken_position),
         )
 
     def wake_consumers(self) -> None:
