@@ -40,6 +40,12 @@ PUBLISHED = {
     "messages_unroutable_returned": "Total number of unroutable mandatory messages that were returned",
     "messages_confirmed": "Total number of messages confirmed to publishers",
 }
+DEAD_LETTERED = {
+    "messages_dead_lettered_expired": "Total number of messages dead-lettered because they expired",
+    "messages_dead_lettered_rejected": "Total number of messages dead-lettered because they were rejected",
+    "messages_dead_lettered_maxlen": "Total number of messages dead-lettered because their queue was full",
+    "messages_dead_lettered_delivery_limit": "Total number of messages dead-lettered because they came back too often",
+}
 DELIVERED_BY = {
     "messages_delivered_consume_manual_ack": "Total number of messages delivered to consumers that acknowledge",
     "messages_delivered_consume_auto_ack": "Total number of messages delivered to consumers that do not acknowledge",
@@ -132,6 +138,12 @@ def _counted(snapshot: Snapshot) -> Iterator[Metric]:
     )
     for name, text in DELIVERED.items():
         yield _counter(f"global_{name}", text, counters[name], PROTOCOL_AND_QUEUE_TYPE)
+    strategy = {"queue_type": PROTOCOL_AND_QUEUE_TYPE["queue_type"], "dead_letter_strategy": "at_most_once"}
+    for name, text in DEAD_LETTERED.items():
+        yield _counter(f"global_{name}", text, counters[name], strategy)
+    yield CounterMetricFamily(
+        "haypile_messages_deduplicated", "Messages dropped because they came twice", counters["messages_deduplicated"]
+    )
     yield _counter("connection_incoming_bytes", "Total number of bytes received", counters["bytes_received"])
     yield _counter("connection_outgoing_bytes", "Total number of bytes sent", counters["bytes_sent"])
     succeeded, failed = snapshot.logins_succeeded, snapshot.logins_failed

@@ -246,14 +246,6 @@ class Backlog:
         found.sort(key=_position)
         return found[:count_max]
 
-    def find(self, position: int) -> Message | None:
-        """Return the ready message at a position, without touching it."""
-        for entry in self.entries(position, 1):
-            if entry[0] == position:
-                found: Message = entry[1]
-                return found
-        return None
-
 
 def _position(entry: Any) -> Any:
     return entry[0]

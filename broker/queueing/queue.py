@@ -531,6 +531,17 @@ class Queue:
             [(position, held[0], held[1], held[2]) for position, held in self._backlog.waiting.items()], key=_first
         )
 
+    def find(self, position: int) -> Message | None:
+        """Return the ready or waiting message at a position, without touching it."""
+        found: Any = None
+        if self._backlog is not None and position in self._backlog.waiting:
+            found = self._backlog.waiting[position][0]
+        else:
+            for entry in self.entries(position, 1):
+                if entry[0] == position:
+                    found = entry[1]
+        return cython.cast(Message, found)
+
     def remove(self, position: int) -> Message | None:
         """Take a ready or waiting message out; it stays in the journal until ``forget``. None if it is not here."""
         if self._backlog is None:

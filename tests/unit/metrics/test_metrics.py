@@ -45,6 +45,10 @@ RABBITMQ_NAMES = (
     "rabbitmq_global_messages_routed_total",
     "rabbitmq_global_messages_unroutable_dropped_total",
     "rabbitmq_global_messages_unroutable_returned_total",
+    "rabbitmq_global_messages_dead_lettered_delivery_limit_total",
+    "rabbitmq_global_messages_dead_lettered_expired_total",
+    "rabbitmq_global_messages_dead_lettered_maxlen_total",
+    "rabbitmq_global_messages_dead_lettered_rejected_total",
     "rabbitmq_identity_info",
     "rabbitmq_io_sync_ops_total",
     "rabbitmq_io_sync_time_seconds_total",
@@ -64,6 +68,7 @@ RABBITMQ_NAMES = (
     "rabbitmq_resident_memory_limit_bytes",
 )
 HAYPILE_NAMES = (
+    "haypile_messages_deduplicated_total",
     "haypile_event_loop_lag_seconds_bucket",
     "haypile_journal_failed",
     "haypile_journal_segments",

@@ -1,4 +1,4 @@
-"""The examples of docs/exchanges.md work as they stand there, one after the other, and print what they say."""
+"""The examples in the documents for users work as they stand there, one after the other, and print what they say."""
 
 import re
 import subprocess
@@ -9,12 +9,13 @@ import pytest
 
 from tests.support.raw_client import Address
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "exchanges.md"
+DOCUMENTS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.haypile_only
-def test_the_examples(address: Address) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+@pytest.mark.parametrize("name", ["exchanges.md", "queues.md"])
+def test_the_examples(address: Address, name: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (DOCUMENTS / name).read_text(), re.DOTALL)
     program = "".join(blocks).replace('ConnectionParameters("localhost")', f"ConnectionParameters{address}")
     promised = re.findall(r"^print\(.*\)  # (.*)$", program, re.MULTILINE)
     assert len(promised) == len(blocks) - 1
