@@ -9,6 +9,7 @@ from broker.clock import now_ms
 from broker.queueing.deduplication import Deduplicator
 from broker.queueing.message import Message
 from broker.queueing.queue import DUPLICATE, MAXLEN, OVERFLOW, Queue
+from broker.routing.gate import ASKS
 from protocol.amqp.header_fields import TRAIT_EXPIRES
 
 
@@ -39,7 +40,7 @@ def publish_to_queues(
     accepted = []
     rejected = False
     for queue in queues:
-        if queue.gated:
+        if queue.gate == ASKS:
             verdict = queue.admit(message)
             if verdict == DUPLICATE:
                 counters.messages_deduplicated += 1

@@ -26,8 +26,7 @@ cdef class Queue:
     cdef readonly object host
     cdef readonly object settings
     cdef public object deduplicator
-    # Publishers have to ask admit() first, and messages need the time of their publish.
-    cdef readonly bint gated
+    cdef readonly int gate           # see broker.routing.gate
     cdef public unsigned long long timer_due_ms
     # Of the message that take() returned last.
     cdef readonly unsigned long long taken_position

@@ -12,6 +12,7 @@ from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
 from broker.queueing.ready import ReadyMessages
 from broker.queueing.settings import PLAIN, QueueSettings
+from broker.routing.gate import ASKS, OPEN, STAMPS
 from protocol.amqp.header_fields import TRAIT_EXPIRES
 
 if not cython.compiled:
@@ -76,7 +77,7 @@ class Queue:
         self.turn = turn
         self.host = host if host is not None else QueueHost()
         self.deduplicator: Any = None
-        self.gated = False
+        self.gate = OPEN
         self.timer_due_ms = 0
         self._ready = ReadyMessages()
         self._backlog: Backlog | None = None
@@ -109,7 +110,10 @@ class Queue:
         self.settings = settings
         self._consumers.set_single(settings.single_active_consumer)
         rejects = settings.is_limited and settings.overflow != "drop-head"
-        self.gated = rejects or settings.is_timed or settings.deduplication
+        if rejects or settings.deduplication:
+            self.gate = ASKS
+        else:
+            self.gate = STAMPS if settings.is_timed else OPEN
         if self._needs_backlog() or self._backlog is not None:
             self._rebuild_backlog()
             self._drop_overflow()
@@ -159,7 +163,7 @@ class Queue:
     # Publishing
 
     def admit(self, message: Message) -> int:
-        """Say whether a ``gated`` queue takes a message: ACCEPTED, DUPLICATE or OVERFLOW."""
+        """Say whether a queue that ``ASKS`` takes a message: ACCEPTED, DUPLICATE or OVERFLOW."""
         if self.deduplicator is not None and self.deduplicator.is_duplicate(message, now_ms()):
             return DUPLICATE
         settings = self.settings

@@ -25,8 +25,8 @@ class Queue(Protocol):
         """Whether the queue survives a restart of the broker."""
 
     @property
-    def gated(self) -> bool:
-        """Whether the queue has to be asked before a message is put into it."""
+    def gate(self) -> int:
+        """What has to be done before a message is put into the queue, see ``broker.routing.gate``."""
 
 
 Destination: TypeAlias = "Exchange | Queue"

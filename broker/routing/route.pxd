@@ -10,7 +10,7 @@ cdef class Route:
     cdef readonly tuple durable_queues
     cdef readonly bint dynamic
     cdef readonly bint stale
-    cdef readonly bint gated
+    cdef readonly int gate
 
 
 @cython.final

@@ -8,6 +8,7 @@ import cython
 
 from broker.routing.address import decode_address, encode_address
 from broker.routing.exchange import Exchange, Queue
+from broker.routing.gate import ASKS, OPEN
 from broker.routing.message_view import MessageView
 from broker.routing.router import find_queues
 
@@ -23,8 +24,8 @@ class Route:
 
     ``queues`` are all of them, ``durable_queues`` those that are durable. If the route is ``dynamic`` it depends
     on each message, and ``for_message`` has to be asked; ``queues`` is empty then. A route may be kept and used
-    again as long as it is not ``stale``. If it is ``gated``, the exchange or a queue has to be asked whether it takes
-    the message.
+    again as long as it is not ``stale``. ``gate`` says what has to be done before a message is put into the
+    queues.
     """
 
     def __init__(self, address: bytes, exchange: Exchange, routing_key: str, found: tuple[Queue, ...] | None) -> None:
@@ -39,7 +40,7 @@ class Route:
         if len(durable_queues) < len(queues):
             self.durable_queues = durable_queues
         self.dynamic = found is None
-        self.gated = exchange.deduplicator is not None or any(queue.gated for queue in queues)
+        self.gate = ASKS if exchange.deduplicator is not None else max([queue.gate for queue in queues], default=OPEN)
         self.stale = False
 
     def for_message(self, message: MessageView, extra_keys: tuple[str, ...] = ()) -> Route:

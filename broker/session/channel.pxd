@@ -26,6 +26,8 @@ cdef unsigned int PUBLISH_IMMEDIATE
 
 cdef unsigned int TRAIT_ROUTED
 
+cdef int ASKS
+
 
 @cython.final
 cdef class Channel(DeliveryTarget):

@@ -10,6 +10,7 @@ from broker.queueing.consumer import Consumer, DeliveryTarget
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
 from broker.routing.address import decode_address
+from broker.routing.gate import ASKS
 from broker.routing.route import Route
 from broker.session.confirms import Confirms
 from broker.session.delivery_header import as_delivered, as_returned
@@ -244,8 +245,10 @@ class Channel(DeliveryTarget):
 
     def put_message(self, route: Route, message: Message, flags: cython.uint) -> int:
         """Put a message into the queues of its final route; return it to the client if there are none."""
-        if route.gated or message.traits:
-            return self._put_managed(route, message, flags)
+        if route.gate or message.traits:
+            if route.gate == ASKS or message.traits:
+                return self._put_managed(route, message, flags)
+            message.published_at_ms = now_ms()
         queues: Any = route.queues
         count: cython.Py_ssize_t = len(queues)
         batch: cython.ulonglong = 0

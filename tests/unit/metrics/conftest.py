@@ -17,6 +17,7 @@ from broker.metrics.loop_lag import LoopLag
 from broker.turn import Turn
 from broker.vhost import VirtualHost
 from storage.options import JournalOptions
+from tests.support.waiting import until
 
 
 @dataclass
@@ -51,6 +52,8 @@ class Observed:
         )
         vhost.attach(asyncio.get_running_loop())
         self.vhosts[name] = vhost
+        # The file of the first segment is made in the background.
+        until(lambda: any(self.vhost_directory(name).glob("segment-*")))
         return vhost
 
     @asynccontextmanager

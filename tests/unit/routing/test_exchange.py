@@ -11,7 +11,7 @@ from tests.support.messages import published
 class Queue:
     name: str
     durable: bool = True
-    gated: bool = False
+    gate: int = 0
 
 
 def exchange_of(type_name: str, name: str = "x", durable: bool = True) -> Exchange:

@@ -13,7 +13,7 @@ from broker.routing.registry import EXCHANGE_TYPES, find_exchange_type
 class Queue:
     name: str
     durable: bool = True
-    gated: bool = False
+    gate: int = 0
 
 
 def exchange_of(type_name: str) -> Exchange:

@@ -23,7 +23,7 @@ KEYS = [f"key-{number}" for number in range(2000)]
 class Queue:
     name: str
     durable: bool = True
-    gated: bool = False
+    gate: int = 0
 
 
 def exchange_of(type_name: str, arguments: Mapping[str, object] | None = None, name: str = "x") -> Exchange:

@@ -18,7 +18,7 @@ NOON = Timestamp(1767268800)
 class Queue:
     name: str
     durable: bool = True
-    gated: bool = False
+    gate: int = 0
 
 
 def is_routed(arguments: Mapping[str, object], headers: Mapping[str, object]) -> bool:

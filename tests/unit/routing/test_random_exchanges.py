@@ -17,7 +17,7 @@ COUNT = 3000
 class Queue:
     name: str
     durable: bool = True
-    gated: bool = False
+    gate: int = 0
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from tests.support.messages import published
 class Queue:
     name: str
     durable: bool = True
-    gated: bool = False
+    gate: int = 0
 
 
 def exchange_of(**arguments: object) -> Exchange:

@@ -16,7 +16,7 @@ from tests.support.messages import published
 class Queue:
     name: str
     durable: bool = True
-    gated: bool = False
+    gate: int = 0
 
 
 class NoSuchExchangeError(Exception):

@@ -25,7 +25,7 @@ class Queue:
     def __init__(self, name: str) -> None:
         self.name = name
         self.durable = name != "q1"
-        self.gated = False
+        self.gate = 0
 
 
 class Machine(RuleBasedStateMachine):
