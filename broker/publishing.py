@@ -51,7 +51,8 @@ def publish_to_queues(
                 continue
         accepted.append(queue)
     positions = [queue.next_position() for queue in accepted]
-    batch = _write(vhost, accepted, positions, message, gate)
+    # What one queue has refused may come again, whatever the others did.
+    batch = _write(vhost, accepted, positions, message, None if rejected else gate)
     for queue, position in zip(accepted, positions, strict=True):
         queue.enqueue(message, position, False)
     counters.messages_routed += len(accepted)
