@@ -75,7 +75,7 @@ def main() -> None:
         ballast_bytes = resident_bytes(broker.pid) - before
         lead_ms = 2_000 + arguments.count // 20
         start_ms = int(time.time() * 1000) + lead_ms
-        due = [start_ms + random.randrange(int(arguments.spread_s * 1000)) for _ in range(arguments.count)]  # noqa: S311
+        due = [start_ms + random.randrange(int(arguments.spread_s * 1000)) for _ in range(arguments.count)]
         _fill(client, due)
         filled_ms = time.time() * 1000
         client.call(1, BasicConsume(queue=QUEUE, no_ack=True))

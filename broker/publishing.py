@@ -52,7 +52,8 @@ def publish_to_queues(
                 continue
         accepted.append(queue)
     positions = [queue.next_position() for queue in accepted]
-    batch = _write(vhost, accepted, positions, message, gate)
+    # What one queue has refused may come again, whatever the others did.
+    batch = _write(vhost, accepted, positions, message, None if rejected else gate)
     for queue, position in zip(accepted, positions, strict=True):
         queue.enqueue(message, position, False)
     counters.messages_routed += len(accepted)
@@ -64,17 +65,23 @@ def _write(vhost: Any, queues: list[Queue], positions: list[int], message: Messa
     remembering = [queue.deduplicator for queue in queues if queue.deduplicator is not None]
     if gate is not None:
         remembering.append(gate)
-    if remembering:
-        # The message and the keys that refuse it a second time come together or not at all.
-        journal.begin_unit()
-    batch = 0
-    if message.persistent:
-        logs = [queue.log for queue in queues if queue.log is not None]
-        if logs:
-            durable = [position for queue, position in zip(queues, positions, strict=True) if queue.log is not None]
-            batch = journal.publish_to_many(message, logs, durable)
-    if remembering:
+    if not remembering:
+        return _write_message(journal, queues, positions, message)
+    # The message and the keys that refuse it a second time come together or not at all.
+    journal.begin_unit()
+    try:
+        _write_message(journal, queues, positions, message)
         for deduplicator in remembering:
             deduplicator.remember(message, now_ms())
-        batch = journal.end_unit() or batch
+    finally:
+        batch: int = journal.end_unit()
+    return batch
+
+
+def _write_message(journal: Any, queues: list[Queue], positions: list[int], message: Message) -> int:
+    logs = [queue.log for queue in queues if queue.log is not None]
+    if not message.persistent or not logs:
+        return 0
+    durable = [position for queue, position in zip(queues, positions, strict=True) if queue.log is not None]
+    batch: int = journal.publish_to_many(message, logs, durable)
     return batch

@@ -12,6 +12,9 @@ from broker.queueing.queue import Queue
 # Longer than this the timer never sleeps, so that it notices in time when the time of day is set.
 SLEEP_MAX_S = 1.0
 
+# Entries that count no more are dropped when there are more of them than this, and more than there are others.
+ENTRIES_GONE_MAX = 1024
+
 # How many queues are served before the event loop gets its turn again.
 QUEUES_PER_TURN_MAX = 256
 
@@ -26,6 +29,10 @@ class QueueTimers:
         self._count = 0
         self._handle: asyncio.TimerHandle | None = None
         self._wakes_at_ms = 0
+        self._forget_at = ENTRIES_GONE_MAX
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to call; what has been asked for before is kept."""
@@ -43,8 +50,15 @@ class QueueTimers:
         queue.timer_due_ms = due_ms
         self._count += 1
         heapq.heappush(self._heap, (due_ms, self._count, queue))
+        if len(self._heap) > self._forget_at:
+            self._forget_gone()
         if self._handle is None or due_ms < self._wakes_at_ms:
             self._sleep()
+
+    def _forget_gone(self) -> None:
+        self._heap = [entry for entry in self._heap if entry[2].timer_due_ms == entry[0] and not entry[2].deleted]
+        heapq.heapify(self._heap)
+        self._forget_at = 2 * len(self._heap) + ENTRIES_GONE_MAX
 
     def _sleep(self) -> None:
         if self._handle is not None:

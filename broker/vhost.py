@@ -126,7 +126,7 @@ class VirtualHost(QueueHost):
         opened: list[VirtualHost] = []
         journal = Journal(
             recovery,
-            durable=lambda batch: opened[0]._journal_durable(batch),
+            durable=lambda _: opened[0]._journal_durable(),
             failed=lambda error: on_failure(name, error),
             snapshot=lambda: vhost_state.snapshot_of(opened[0]),
             options=options,
@@ -170,11 +170,20 @@ class VirtualHost(QueueHost):
         if not self.journal.journal.failed:
             self.journal.journal.commit()
 
-    def _journal_durable(self, batch: int) -> None:
-        waiting = self._waiting
-        self._waiting = []
-        still = [channel for channel in waiting if channel.journal_durable(batch)]
-        self._waiting += still
+    def _journal_durable(self) -> None:
+        batch = self.durable_batch
+        waiting, self._waiting = self._waiting, []
+        still = []
+        done = 0
+        try:
+            for channel in waiting:
+                done += 1
+                if channel.journal_durable(batch):
+                    still.append(channel)
+        finally:
+            self._waiting = still + waiting[done:] + self._waiting
+            if done < len(waiting):
+                self.turn.want_step(self._journal_durable)
 
     def _define(self, definition: AnyDefinition) -> int:
         return self.journal.define(encode(definition))
@@ -197,10 +206,13 @@ class VirtualHost(QueueHost):
             name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments
         )
         self.journal.begin_unit()
-        if durable:
-            self._define(exchange_definition(exchange))
-        self.delays.declared(exchange)
-        return self.journal.end_unit()
+        try:
+            if durable:
+                self._define(exchange_definition(exchange))
+            self.delays.declared(exchange)
+        finally:
+            batch = self.journal.end_unit()
+        return batch
 
     def restored_type(self, name: str, type_name: str, arguments: dict[str, Any]) -> ExchangeType:
         """Return the type of an exchange that was there before a restart, or one that stands for a missing type."""

@@ -66,18 +66,24 @@ class Transfers:
             for _ in range(TRANSFERS_PER_TURN_MAX):
                 if not self._pending:
                     break
-                queue, message, position, reason = self._pending.popleft()
-                if reason in _COUNTERS:
-                    self._dead_letter(queue, message, reason)
-                    if position:
-                        queue.forget(message, position)
-                else:
-                    self._vhost.publish_due(queue, message)
-                    queue.finish(message, position)
+                self._move(*self._pending.popleft())
         finally:
+            if self._pending:
+                self._want_turn()
             journal.end_unit()
-        if self._pending:
-            self._want_turn()
+
+    def _move(self, queue: Queue, message: Message, position: int, reason: str) -> None:
+        try:
+            if reason in _COUNTERS:
+                self._dead_letter(queue, message, reason)
+            else:
+                self._vhost.publish_due(queue, message)
+        finally:
+            # Should its way fail, it is gone: the queue has let go of it, so nobody would ever take it out there.
+            if reason not in _COUNTERS:
+                queue.finish(message, position)
+            elif position:
+                queue.forget(message, position)
 
     def _dead_letter(self, queue: Queue, message: Message, reason: str) -> None:
         settings = queue.settings

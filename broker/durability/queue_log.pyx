@@ -70,7 +70,11 @@ cdef class QueueLog:
             self.ranges[self.range_count - 1].last = position
             return 0
         if self.range_count == RANGE_COUNT_MAX:
-            self._write()
+            if self.owner.journal.failed:
+                # After a failure nothing is written any more; the messages come back at the next start.
+                self.range_count = 0
+            else:
+                self._write()
         if self.range_count == self.range_capacity:
             capacity = max(4, 2 * self.range_capacity)
             grown = <PositionRange *>realloc(self.ranges, capacity * sizeof(PositionRange))
@@ -210,8 +214,11 @@ cdef class VirtualHostJournal:
         if self.unit_depth > 1:
             self.unit_depth -= 1
             return self.journal.open_batch
-        self.write_settled()
-        self.unit_depth = 0
+        try:
+            self.write_settled()
+        finally:
+            # Whatever goes wrong: a unit that never ended would keep all that comes after it from the disk.
+            self.unit_depth = 0
         if self.journal.sequence != self._sequence_before_unit:
             self.journal.reserve(RECORD_UNIT_END, 0)
             self.journal.seal(True)

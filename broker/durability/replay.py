@@ -13,6 +13,7 @@ from broker.durability.definitions import (
     PolicyPut,
     QueueDeclared,
     QueueDeleted,
+    SeenKeys,
     Unbound,
     decode,
     decode_seen,
@@ -71,7 +72,7 @@ class Replay:
         for definition in snapshot.definitions:
             self._define(definition)
         for seen in snapshot.seen:
-            self.seen.setdefault(seen.owner, {}).update(seen.keys)
+            self._remember(seen)
 
     def take_records(self, records: Iterable[tuple[int, int, bytes, Segment]]) -> None:
         """Take in records (kind, sequence, payload, segment) in their order."""
@@ -100,8 +101,14 @@ class Replay:
             elif kind == _DEFINITION:
                 self._define(decode(payload))
             elif kind == _SEEN:
-                seen = decode_seen(payload)
-                self.seen.setdefault(seen.owner, {}).update(seen.keys)
+                self._remember(decode_seen(payload))
+
+    def _remember(self, seen: SeenKeys) -> None:
+        known = self.seen.setdefault(seen.owner, {})
+        for key, seen_at_ms in seen.keys:
+            # In the order in which they were seen last, as deduplication forgets them.
+            known.pop(key, None)
+            known[key] = seen_at_ms
 
     def _define(self, definition: object) -> None:
         match definition:

@@ -100,6 +100,8 @@ def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[
         queue.restore(message, position, position <= replayed.delivered_position, count, not_before_ms)
     queue.skip_positions(replayed.next_position)
     queue.ask_for_timer()
+    # Of all queues only a store has a consumer already; what fell due while the broker was down goes on.
+    queue.wake()
     if queue.deduplicator is not None:
         for key, seen_at_ms in seen.items():
             queue.deduplicator.restore(key, seen_at_ms)

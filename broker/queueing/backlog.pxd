@@ -29,18 +29,20 @@ cdef class Backlog:
     cdef readonly bint taken_redelivered
 
     cdef ReadyMessages _level_of(self, Message message)
-    cdef int offer(self, Message message, unsigned long long position, bint redelivered) except -1
+    cpdef int offer(self, Message message, unsigned long long position, bint redelivered) except -1
     cdef int _insert(self, Message message, unsigned long long position, bint redelivered) except -1
-    cdef int delay(
+    cpdef int delay(
         self, Message message, unsigned long long position, bint redelivered, unsigned long long not_before_ms
     ) except -1
-    cdef Message take_first(self, bint no_ack)
-    cdef int settled(self, Message message) except -1
+    cpdef Message take_first(self, bint no_ack)
+    cpdef int settled(self, Message message, unsigned long long position) except -1
+    cpdef Message take_head(self)
     cpdef Message remove(self, unsigned long long position)
-    cdef unsigned long long expiry_of(self, Message message) except? 0
+    cpdef unsigned long long expiry_of(self, Message message) except? 0
     cdef int _note_expiry(self, Message message, unsigned long long position) except -1
     cdef int _forget_passed_expiries(self) except -1
-    cdef Message take_expired(self, unsigned long long now)
-    cdef bint release_arrival(self, unsigned long long now) except -1
-    cdef unsigned long long next_due_ms(self) except? 0
+    cdef int _forget_passed_arrivals(self) except -1
+    cpdef Message take_expired(self, unsigned long long now)
+    cpdef bint release_arrival(self, unsigned long long now) except -1
+    cpdef unsigned long long next_due_ms(self) except? 0
     cpdef unsigned long long delay_of(self, Message message) except? 0

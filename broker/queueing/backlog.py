@@ -17,9 +17,9 @@ if not cython.compiled:
 
 NEVER = 1 << 62
 
-# Entries for messages that are gone are dropped from the heap of expiries when there are more of them than this, and
-# more than there are messages.
-EXPIRIES_GONE_MAX = 1024
+# Entries for messages that are gone are dropped from the heaps of times when there are more of them than this, and more
+# than there are messages.
+TIMES_GONE_MAX = 1024
 
 
 class Backlog:
@@ -87,6 +87,7 @@ class Backlog:
         if message.published_at_ms == 0:
             message.published_at_ms = now_ms()
         self.waiting[position] = (message, redelivered, not_before_ms)
+        self._note_expiry(message, position)
         return self.arrivals.push(not_before_ms, position)
 
     def take_first(self, no_ack: cython.bint) -> Message | None:
@@ -107,18 +108,27 @@ class Backlog:
         self.count -= 1
         self.size_bytes -= len(message.body)
         if self.groups is not None:
-            self.groups.taken(message, no_ack)
+            self.groups.taken(message, self.taken_position)
             if no_ack:
-                self.settled(message)
+                self.settled(message, self.taken_position)
         return message
 
-    def settled(self, message: Message) -> int:
+    def settled(self, message: Message, position: cython.ulonglong) -> int:
         """Take in that a message which was taken is no longer out with a consumer."""
         if self.groups is not None:
-            following = self.groups.next_after(message)
+            following = self.groups.next_after(message, position)
             if following is not None:
                 self._level_of(following).insert(following, self.groups.position, self.groups.redelivered)
         return 0
+
+    def take_head(self) -> Message | None:
+        """Take what would be delivered next, or else what has waited longest for its group, for good."""
+        message = self.take_first(True)
+        if message is None and self.groups is not None:
+            position: cython.ulonglong = self.groups.oldest_waiting()
+            if position:
+                message = self.remove(position)
+        return message
 
     def remove(self, position: cython.ulonglong) -> Message | None:
         """Take out the message at a position, ready or waiting; None if it is not here."""
@@ -128,6 +138,8 @@ class Backlog:
             if held is not None:
                 self.taken_position = position
                 self.taken_redelivered = held[1]
+                if self.arrivals.length() > 2 * len(self.waiting) + TIMES_GONE_MAX:
+                    self._forget_passed_arrivals()
                 return held[0]
         for level in self._levels:
             if level is not None:
@@ -135,8 +147,8 @@ class Backlog:
                 if message is not None:
                     self.taken_redelivered = cython.cast(ReadyMessages, level).taken_redelivered
                     if self.groups is not None:
-                        self.groups.withdrawn(message)
-                        self.settled(message)
+                        self.groups.taken(message, position)
+                        self.settled(message, position)
                     break
         if message is None and self.groups is not None:
             message = self.groups.remove(position)
@@ -179,17 +191,26 @@ class Backlog:
         expiry: cython.ulonglong = self.expiry_of(message)
         if expiry < NEVER:
             self.expiries.push(expiry, position)
-            if self.expiries.length() > 2 * self.count + EXPIRIES_GONE_MAX:
+            if self.expiries.length() > 2 * (self.count + len(self.waiting)) + TIMES_GONE_MAX:
                 self._forget_passed_expiries()
         return 0
 
     def _forget_passed_expiries(self) -> int:
-        """Build the heap of expiries anew, from the messages that are ready."""
+        """Build the heap of expiries anew, from the messages that are there."""
         self.expiries.clear()
-        for position, message, _ in self.ready():
+        entries = [(position, message) for position, message, _ in self.ready()]
+        entries += [(position, held[0]) for position, held in self.waiting.items()]
+        for position, message in entries:
             expiry: cython.ulonglong = self.expiry_of(message)
             if expiry < NEVER:
                 self.expiries.push(expiry, position)
+        return 0
+
+    def _forget_passed_arrivals(self) -> int:
+        """Build the heap of arrivals anew, from the messages that wait."""
+        self.arrivals.clear()
+        for position, held in self.waiting.items():
+            self.arrivals.push(held[2], position)
         return 0
 
     def take_expired(self, now: cython.ulonglong) -> Message | None:

@@ -1,5 +1,6 @@
 """Message groups: messages with the same key are handed out one after the other, whoever takes them."""
 
+from collections import OrderedDict
 from typing import Any
 
 import cython
@@ -10,10 +11,13 @@ from protocol.amqp.header_fields import find_field
 
 
 class Group:
-    """The messages of one key: at most one is offered to consumers or out with one, the others wait."""
+    """The messages of one key: at most one is offered to consumers or out with one, the others wait.
+
+    ``offered`` and ``out`` are its position, 0 for none.
+    """
 
     def __init__(self) -> None:
-        self.busy = False
+        self.out = 0
         self.offered = 0
         self.waiting = ReadyMessages()
 
@@ -28,7 +32,8 @@ class MessageGroups:
     def __init__(self, header_name: str) -> None:
         self.header_name = header_name.encode("utf-8", "surrogateescape")
         self._groups: dict[bytes, Group] = {}
-        self._waiting: dict[int, bytes] = {}
+        # In the order of their coming, so that the one that waits longest is found at once.
+        self._waiting: OrderedDict[int, bytes] = OrderedDict()
         self.position = 0
         self.redelivered = False
 
@@ -40,24 +45,24 @@ class MessageGroups:
         if key not in self._groups:
             self._groups[key] = Group()
         group: Group = self._groups[key]
-        if group.busy or group.offered:
+        if group.out or group.offered:
             group.waiting.insert(message, position, redelivered)
             self._waiting[position] = key
             return False
         group.offered = position
         return True
 
-    def taken(self, message: Message, no_ack: cython.bint) -> int:
-        """Take in that the message that was offered has gone to a consumer."""
+    def taken(self, message: Message, position: cython.ulonglong) -> int:
+        """Take in that the message that was offered has gone to a consumer, or for good."""
         key = find_field(message.header, self.header_name)
         if key is not None:
             group: Group = self._groups[key]
             group.offered = 0
-            group.busy = not no_ack
+            group.out = position
         return 0
 
-    def next_after(self, message: Message) -> Message | None:
-        """Take in that a group is no longer busy with ``message``; return the next one to be offered, if any.
+    def next_after(self, message: Message, position: cython.ulonglong) -> Message | None:
+        """Take in that a group is no longer busy with a message; return the next one to be offered, if any.
 
         ``position`` and ``redelivered`` say the rest about it.
         """
@@ -67,9 +72,10 @@ class MessageGroups:
         if key not in self._groups:
             return None
         group: Group = self._groups[key]
-        if group.offered:
+        # What went out before the queue had groups keeps none of them busy.
+        if group.out != position:
             return None
-        group.busy = False
+        group.out = 0
         following = group.waiting.take_first()
         if following is None:
             del self._groups[key]
@@ -80,12 +86,9 @@ class MessageGroups:
         group.offered = self.position
         return following
 
-    def withdrawn(self, message: Message) -> None:
-        """Take in that the message that was offered has been removed. ``next_after`` comes next."""
-        key = find_field(message.header, self.header_name)
-        if key is not None:
-            group: Group = self._groups[key]
-            group.offered = 0
+    def oldest_waiting(self) -> int:
+        """Return the position of the message that waits here for the longest time, 0 if there is none."""
+        return next(iter(self._waiting), 0)
 
     def remove(self, position: cython.ulonglong) -> Message | None:
         """Take out a message that waits here."""
@@ -101,9 +104,9 @@ class MessageGroups:
         """Take over which keys are busy, from the groups by the same header before the settings changed."""
         if before.header_name == self.header_name:
             for key, group in before._groups.items():
-                if group.busy:
+                if group.out:
                     mine = Group()
-                    mine.busy = True
+                    mine.out = group.out
                     self._groups[key] = mine
 
     def everything(self) -> list[Any]:

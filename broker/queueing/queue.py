@@ -116,6 +116,9 @@ class Queue:
             self.gate = STAMPS if settings.is_timed else OPEN
         if self._needs_backlog() or self._backlog is not None:
             self._rebuild_backlog()
+            if cython.cast(Backlog, self._backlog).count:
+                # What waited for its group may have nothing to wait for any more.
+                self.wake()
             self._drop_overflow()
         self.ask_for_timer()
 
@@ -198,9 +201,9 @@ class Queue:
                 backlog.delay(message, position, redelivered, not_before_ms)
                 self.ask_for_timer()
                 return 0
-        if not self._starved and backlog.count == 0:
+        if not self._starved and backlog.count == 0 and backlog.groups is None:
             consumer = self._consumer_with_credit()
-            if consumer is not None and backlog.groups is None:
+            if consumer is not None:
                 return self._hand_over(consumer, message, position, redelivered)
         backlog.offer(message, position, redelivered)
         return self._after_arrival()
@@ -228,7 +231,7 @@ class Queue:
             (count_max is not None and backlog.count > count_max)
             or (size_max is not None and backlog.size_bytes > size_max)
         ):
-            message = backlog.take_first(True)
+            message = backlog.take_head()
             if message is None:
                 break
             self.discard(message, backlog.taken_position, MAXLEN)
@@ -335,7 +338,7 @@ class Queue:
         """Forget an unacknowledged message: it was acknowledged."""
         self.unacked_count -= 1
         if self._backlog is not None:
-            self._backlog.settled(message)
+            self._backlog.settled(message, position)
             if self._return_counts:
                 self._return_counts.pop(position, None)
         if self.log is not None:
@@ -352,7 +355,7 @@ class Queue:
         """Let go of an unacknowledged message that was rejected for good."""
         self.unacked_count -= 1
         if self._backlog is not None:
-            self._backlog.settled(message)
+            self._backlog.settled(message, position)
         return self.discard(message, position, REJECTED)
 
     def requeue(self, message: Message, position: cython.ulonglong) -> int:
@@ -373,24 +376,26 @@ class Queue:
         settings = self.settings
         delay_ms: cython.ulonglong = 0
         now: cython.ulonglong = now_ms()
+        if message.published_at_ms == 0:
+            message.published_at_ms = now
         if settings.counts_deliveries:
             count = self._return_counts.get(position, 0) + 1
             if settings.delivery_limit is not None and count > settings.delivery_limit:
-                backlog.settled(message)
+                backlog.settled(message, position)
                 return self.discard(message, position, DELIVERY_LIMIT)
             self._return_counts[position] = count
             delay_ms = settings.redelivery_delay_after_ms(count)
             if self.log is not None:
                 self.log.write_return(message, position, count, now + delay_ms if delay_ms else 0)
         if backlog.expiry_of(message) <= now:
-            backlog.settled(message)
+            backlog.settled(message, position)
             return self.discard(message, position, EXPIRED)
         if delay_ms:
             backlog.delay(message, position, True, now + delay_ms)
         else:
             backlog.offer(message, position, True)
         # Only now may its group go on: with this message, if it does not have to wait.
-        backlog.settled(message)
+        backlog.settled(message, position)
         self._drop_overflow()
         self.ask_for_timer()
         return 0

@@ -20,9 +20,10 @@ cdef class ReadyMessages:
     cdef ReadyEntry *heap
     cdef Py_ssize_t heap_length
     cdef Py_ssize_t heap_capacity
-    # Of an indexed heap: the messages in it by position. What was removed is only missing here.
+    # Of an indexed heap: messages and whether they were redelivered, by position. What was removed is only missing
+    # here.
     cdef dict index
-    # Of the message that take_first() returned last.
+    # Of the message that take_first() or remove() returned last.
     cdef readonly unsigned long long taken_position
     cdef readonly bint taken_redelivered
 

@@ -76,7 +76,7 @@ cdef class ReadyMessages:
         self.heap[child].position = position
         self.heap[child].redelivered = redelivered
         if self.index is not None:
-            self.index[position] = message
+            self.index[position] = (message, redelivered)
         return 0
 
     cdef int insert(self, Message message, unsigned long long position, bint redelivered) except -1:
@@ -132,10 +132,13 @@ cdef class ReadyMessages:
                 return None
             if self.index is None:
                 self._build_index()
-            message = self.index.pop(position, None)
-            if message is not None:
-                self._trim_heap()
-            return message
+            indexed = self.index.pop(position, None)
+            if indexed is None:
+                return None
+            self._trim_heap()
+            self.taken_position = position
+            self.taken_redelivered = indexed[1]
+            return indexed[0]
         message = <Message>entry.message
         self.taken_position = position
         self.taken_redelivered = entry.redelivered
@@ -192,7 +195,7 @@ cdef class ReadyMessages:
         cdef Py_ssize_t place
         self.index = {}
         for place in range(self.heap_length):
-            self.index[self.heap[place].position] = <Message>self.heap[place].message
+            self.index[self.heap[place].position] = (<Message>self.heap[place].message, self.heap[place].redelivered)
         return 0
 
     cdef int _trim_heap(self) except -1:

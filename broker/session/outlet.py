@@ -82,8 +82,18 @@ class Outlet(EndOfTurn):
         if self._confirming:
             confirming = self._confirming
             self._confirming = []
-            for channel in confirming:
-                channel.write_confirms()
+            done: cython.Py_ssize_t = 0
+            complete = False
+            try:
+                for channel in confirming:
+                    done += 1
+                    channel.write_confirms()
+                complete = True
+            finally:
+                if not complete:
+                    # The others, and what is written already, are no worse off for it than by one turn.
+                    self._confirming[:0] = confirming[done:]
+                    self.turn.want_end(self)
         return self.flush()
 
     def pause_writing(self) -> None:

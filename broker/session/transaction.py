@@ -43,13 +43,16 @@ class Transaction:
         publishes = [(channel.final_route(route, message), message, flags) for route, message, flags in self._publishes]
         settlements = self._settlements
         self._publishes, self._settlements = [], []
-        channel.vhost.journal.begin_unit()
-        for route, message, flags in publishes:
-            channel.put_message(route, message, flags)
         queues: dict[Queue, None] = {}
-        for _, message, position, queue, consumer, how in settlements:
-            queues[channel.settle_taken(message, position, queue, consumer, how)] = None
-        batch: int = channel.vhost.journal.end_unit()
+        channel.vhost.journal.begin_unit()
+        try:
+            for route, message, flags in publishes:
+                channel.put_message(route, message, flags)
+            for _, message, position, queue, consumer, how in settlements:
+                queues[channel.settle_taken(message, position, queue, consumer, how)] = None
+        finally:
+            # A unit that never ended would keep whatever anybody does after it from the disk.
+            batch: int = channel.vhost.journal.end_unit()
         for queue in queues:
             queue.wake()
         return batch

@@ -1,70 +1,232 @@
-"""A virtual host without sockets: its turns are run by the test, and it can be opened again from its directory."""
+"""A broker's sessions, virtual host and journal in this process: no sockets, no event loop, and time as one likes.
 
+Octets go into a real ``Connection`` and come out of it, so everything between the wire and the disk is the real
+thing; the turns of the event loop, the commits and the passing of time happen when the test says so.
+"""
+
+import select
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from broker import clock
+from broker.configuration import Configuration
 from broker.metrics.counters import Counters
-from broker.publishing import Published, publish_to_queues
-from broker.queueing.message import Message
-from broker.queueing.queue import Queue
-from broker.routing.address import encode_address
+from broker.session.connection import Connection
 from broker.turn import Turn
 from broker.vhost import VirtualHost
-from protocol.amqp.header_fields import find_traits
-from protocol.amqp.properties import BasicProperties, encode_properties
+from protocol.amqp.reader import ReadBuffer
 from storage.options import JournalOptions
+from tests.support.raw_client import RawClient
+
+BEGINNING_MS = 1_700_000_000_000
+SEGMENT_SIZE_BYTES = 1 << 16
+COMMIT_TIMEOUT_S = 10.0
+READ_BUFFER_SIZE_BYTES = 1 << 18
 
 
-class InProcess:
-    """One virtual host in ``directory``."""
+class Anybody:
+    """A user who may do everything."""
+
+    name = "guest"
+
+    def may_enter(self, vhost: str) -> bool:
+        return True
+
+    def may(self, vhost: str, permission: str, name: str) -> bool:
+        return True
+
+
+@dataclass
+class Alarm:
+    """A call that the loop owes to somebody at a time."""
+
+    at_ms: float
+    callback: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@dataclass
+class Loop:
+    """What the broker needs of an event loop; nothing runs by itself."""
+
+    ready: list[Callable[[], Any]] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+    readers: dict[int, Callable[[], Any]] = field(default_factory=dict)
+
+    def call_soon(self, callback: Callable[[], Any]) -> None:
+        self.ready.append(callback)
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Alarm:
+        self.alarms.append(Alarm(clock.now_ms() + delay_s * 1000, callback))
+        return self.alarms[-1]
+
+    def add_reader(self, descriptor: int, callback: Callable[[], Any]) -> None:
+        self.readers[descriptor] = callback
+
+    def remove_reader(self, descriptor: int) -> None:
+        del self.readers[descriptor]
+
+    def ring(self) -> bool:
+        """Make the calls that are due. Returns whether there were any."""
+        self.alarms = [alarm for alarm in self.alarms if not alarm.cancelled]
+        due = [alarm for alarm in self.alarms if alarm.at_ms <= clock.now_ms()]
+        self.alarms = [alarm for alarm in self.alarms if alarm not in due]
+        for alarm in due:
+            if not alarm.cancelled:
+                alarm.callback()
+        return bool(due)
+
+
+class Transport:
+    """The transport of a connection whose client is in this process."""
+
+    def __init__(self) -> None:
+        self.sent = bytearray()
+        self.closed = False
+
+    def get_extra_info(self, name: str) -> Any:
+        return SimpleNamespace(fileno=lambda: -1) if name == "socket" else None
+
+    def set_write_buffer_limits(self, high: int) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+
+class InProcessBroker:
+    """One virtual host in ``directory``; time stands still except for ``pass_time``."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._calls: list[Callable[[], None]] = []
-        self.vhost = self._open()
+        self.configuration = Configuration(data_dir=str(directory))
+        self.cluster_name = "in process"
+        self.read_buffer = ReadBuffer(READ_BUFFER_SIZE_BYTES, READ_BUFFER_SIZE_BYTES)
+        self.clients: list[InProcessClient] = []
+        self.errors: list[Exception] = []
+        clock.stand_still(BEGINNING_MS)
+        self.start()
 
-    def _open(self) -> VirtualHost:
-        turn = Turn(self._calls.append)
-        failures: list[Any] = []
-        options = JournalOptions(segment_size=1 << 20, spare_files_max=1)
-        return VirtualHost.open(
-            "/", self.directory, turn, Counters(), options, lambda name, error: failures.append((name, error))
+    def start(self) -> None:
+        """Open the virtual host from its journal."""
+        self.loop = Loop()
+        self.turn = Turn(self.loop.call_soon)
+        self.counters = Counters()
+        self.vhost = VirtualHost.open(
+            "/",
+            self.directory,
+            self.turn,
+            self.counters,
+            JournalOptions(segment_size=SEGMENT_SIZE_BYTES, first_segment_size=SEGMENT_SIZE_BYTES),
+            lambda _, error: self.errors.append(error),
         )
+        self.vhosts = {"/": self.vhost}
+        self.vhost.attach(self.loop)  # type: ignore[arg-type]
+        self.settle()
 
-    def run(self) -> None:
-        """Run turns until there is nothing more to do."""
-        while self._calls:
-            calls, self._calls[:] = list(self._calls), []
-            for call in calls:
-                call()
+    def crash(self) -> None:
+        """Leave the journal as it is on disk, and forget everything else."""
+        self.vhost.timers.close()
+        self.vhost.journal.journal.abandon()
+        self.clients.clear()
 
-    def restart(self) -> None:
-        """Close the virtual host as a clean stop does, and open it again."""
-        self.close()
-        self.vhost = self._open()
+    def stop(self) -> None:
+        """End cleanly."""
+        for client in self.clients:
+            client.cut()
+        self.clients.clear()
+        self.settle()
+        self.vhost.close(self.loop)  # type: ignore[arg-type]
 
-    def close(self) -> None:
-        """Bring everything to disk."""
-        self.run()
-        self.vhost.journal.write_settled()
-        self.vhost.journal.journal.close()
-        self._calls.clear()
+    def turns(self) -> None:
+        """Let the event loop go on until it has nothing to do."""
+        while self.loop.ready or self.loop.ring():
+            ready, self.loop.ready = self.loop.ready, []
+            for callback in ready:
+                callback()
 
-    def declare(self, name: str, **arguments: Any) -> Queue:
-        """Declare a durable queue; underscores of arguments become hyphens behind ``x-``."""
-        named = {"x-" + key.replace("_", "-"): value for key, value in arguments.items()}
-        queue, _ = self.vhost.declare_queue(name, durable=True, auto_delete=False, owner=None, arguments=named)
-        return queue
+    def settle(self) -> None:
+        """Let everything be done that is under way, commits included."""
+        self.turns()
+        journal = self.vhost.journal.journal
+        while journal.in_flight_seconds or journal.gathering_bytes:
+            assert select.select([journal.completion_fd], [], [], COMMIT_TIMEOUT_S)[0], "the commit does not end"
+            journal.on_commit_finished()
+            self.turns()
 
-    def publish(self, routing_key: str, body: bytes, exchange: str = "", **properties: Any) -> Published:
-        """Publish a persistent message."""
-        header = encode_properties(BasicProperties(delivery_mode=2, **properties), len(body))
-        message = Message(encode_address(exchange, routing_key), header, body, True, find_traits(header))
-        queues = self.vhost.find_queues(self.vhost.find_exchange(exchange), [routing_key], message)
-        return publish_to_queues(self.vhost, queues, message)
+    def pass_time(self, duration_ms: int) -> None:
+        """Let time pass."""
+        clock.stand_still(clock.now_ms() + duration_ms)
+        self.settle()
+
+    def pass_clock(self, duration_ms: int) -> None:
+        """Let time pass while nobody looks, as when the broker is down."""
+        clock.stand_still(clock.now_ms() + duration_ms)
+
+    def connect(self) -> "InProcessClient":
+        """Open a connection."""
+        client = InProcessClient(self)
+        self.clients.append(client)
+        client.open()
+        return client
+
+    # What a connection asks of its broker
+
+    def now(self) -> float:
+        return clock.now_ms() / 1000
+
+    def admit(self, connection: Connection) -> bool:
+        return True
+
+    def dismiss(self, connection: Connection) -> bool:
+        return True
+
+    def authenticate(self, credentials: Any, peer: Any) -> tuple[Any, str]:
+        return Anybody(), ""
 
 
-def bodies(queue: Queue) -> list[bytes]:
-    """The bodies of the ready messages of a queue, which stay there."""
-    return [message.body for _, message, _ in queue.entries(0, 1_000_000)]
+class InProcessClient(RawClient):
+    """A raw client at the other end of a function call."""
+
+    def __init__(self, broker: InProcessBroker) -> None:
+        self.broker = broker
+        self.frame_max = 131072
+        self.tune = None
+        self._buffer = b""
+        self._frames = deque()
+        self.transport = Transport()
+        self.connection = Connection(broker)
+        self.connection.connection_made(self.transport)
+
+    def send_bytes(self, data: bytes) -> None:
+        if not self.transport.closed:
+            self.broker.read_buffer.view[: len(data)] = data
+            self.connection.buffer_updated(len(data))
+
+    def receive_bytes(self) -> bytes:
+        if not self.transport.sent:
+            self.broker.settle()
+        data = bytes(self.transport.sent)
+        self.transport.sent.clear()
+        return data
+
+    def cut(self) -> None:
+        """Be gone, without a word."""
+        self.transport.closed = True
+        self.connection.connection_lost(None)
+        self.broker.settle()

@@ -9,17 +9,17 @@ import pytest
 from broker.administration import messages
 from broker.administration.selection import CHOSEN_MAX, Filter
 from protocol.amqp.errors import AMQPError
-from tests.support.in_process import InProcess, bodies
+from tests.support.bare_vhost import BareVirtualHost, bodies
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[InProcess]:
-    opened = InProcess(tmp_path)
+def host(tmp_path: Path) -> Iterator[BareVirtualHost]:
+    opened = BareVirtualHost(tmp_path)
     yield opened
     opened.close()
 
 
-def test_peeking_changes_nothing(host: InProcess) -> None:
+def test_peeking_changes_nothing(host: BareVirtualHost) -> None:
     queue = host.declare("q")
     for number in range(5):
         host.publish("q", str(number).encode(), headers={"parity": number % 2}, message_id=f"m{number}")
@@ -37,7 +37,7 @@ def test_peeking_changes_nothing(host: InProcess) -> None:
     ]
 
 
-def test_a_filter_chooses_by_properties_and_headers(host: InProcess) -> None:
+def test_a_filter_chooses_by_properties_and_headers(host: BareVirtualHost) -> None:
     host.declare("q")
     for number in range(6):
         host.publish("q", str(number).encode(), headers={"parity": number % 2}, app_id="a" if number < 3 else "b")
@@ -47,12 +47,12 @@ def test_a_filter_chooses_by_properties_and_headers(host: InProcess) -> None:
         Filter({"colour": "red"})
 
 
-def test_an_unknown_queue_is_refused(host: InProcess) -> None:
+def test_an_unknown_queue_is_refused(host: BareVirtualHost) -> None:
     with pytest.raises(AMQPError, match="no queue 'none'"):
         messages.peek(host.vhost, "none")
 
 
-def test_deleting_by_position_survives_a_restart(host: InProcess) -> None:
+def test_deleting_by_position_survives_a_restart(host: BareVirtualHost) -> None:
     host.declare("q")
     for number in range(4):
         host.publish("q", str(number).encode())
@@ -61,13 +61,13 @@ def test_deleting_by_position_survives_a_restart(host: InProcess) -> None:
     assert bodies(host.vhost.queues["q"]) == [b"0", b"2"]
 
 
-def test_more_positions_than_one_call_takes_are_refused(host: InProcess) -> None:
+def test_more_positions_than_one_call_takes_are_refused(host: BareVirtualHost) -> None:
     host.declare("q")
     with pytest.raises(ValueError, match="at most"):
         messages.delete(host.vhost, "q", range(CHOSEN_MAX + 1))
 
 
-def test_waiting_messages_are_listed_and_cancelled(host: InProcess) -> None:
+def test_waiting_messages_are_listed_and_cancelled(host: BareVirtualHost) -> None:
     queue = host.declare("q", delayed=True)
     host.publish("q", b"later", headers={"x-delay": 60_000})
     host.publish("q", b"much later", headers={"x-delay": 600_000})
@@ -81,7 +81,7 @@ def test_waiting_messages_are_listed_and_cancelled(host: InProcess) -> None:
     assert queue.ready_count() == 0
 
 
-def test_what_a_delayed_exchange_holds_back_can_be_listed_too(host: InProcess) -> None:
+def test_what_a_delayed_exchange_holds_back_can_be_listed_too(host: BareVirtualHost) -> None:
     host.vhost.declare_exchange(
         "x",
         "x-delayed-message",
@@ -95,7 +95,7 @@ def test_what_a_delayed_exchange_holds_back_can_be_listed_too(host: InProcess) -
     assert [(one.body, one.exchange, one.routing_key) for one in found] == [(b"later", "x", "k")]
 
 
-def test_messages_move_as_a_whole(host: InProcess) -> None:
+def test_messages_move_as_a_whole(host: BareVirtualHost) -> None:
     host.declare("from")
     host.declare("to", max_length=1, overflow="reject-publish")
     for number in range(3):
@@ -108,7 +108,7 @@ def test_messages_move_as_a_whole(host: InProcess) -> None:
     assert [(one.body, one.routing_key, one.properties.headers) for one in moved] == [(b"2", "to", {"n": 2})]
 
 
-def test_dead_letters_go_back_to_where_they_died(host: InProcess) -> None:
+def test_dead_letters_go_back_to_where_they_died(host: BareVirtualHost) -> None:
     host.declare("origin", dead_letter_exchange="", dead_letter_routing_key="dead", max_length=1)
     host.declare("dead")
     for number in range(3):
@@ -128,7 +128,7 @@ def test_dead_letters_go_back_to_where_they_died(host: InProcess) -> None:
     assert bodies(host.vhost.queues["dead"]) == [b"never died", b"0"]
 
 
-def test_a_policy_changes_a_living_queue(host: InProcess) -> None:
+def test_a_policy_changes_a_living_queue(host: BareVirtualHost) -> None:
     from broker.policy import validate_policy
 
     queue = host.declare("q")
