@@ -66,7 +66,7 @@ def choose(
     """
     count_max = min(count_max, CHOSEN_MAX)
     if waiting:
-        entries = [entry for entry in queue.waiting_entries() if entry[0] >= from_position][: SCANNED_MAX + 1]
+        entries = queue.waiting_entries(from_position, SCANNED_MAX + 1)
     else:
         entries = [(*entry, 0) for entry in queue.entries(from_position, SCANNED_MAX + 1)]
     chosen: list[Chosen] = []

@@ -5,6 +5,7 @@ from broker.queueing.due_heap cimport DueHeap
 from broker.queueing.groups cimport MessageGroups
 from broker.queueing.message cimport Message
 from broker.queueing.ready cimport ReadyMessages
+from broker.queueing.waiting cimport WaitingMessages
 from protocol.amqp.header_fields cimport expiration_of, priority_of
 
 cdef unsigned long long NEVER
@@ -15,9 +16,8 @@ cdef unsigned int TRAIT_EXPIRES
 cdef class Backlog:
     cdef readonly Py_ssize_t count
     cdef readonly unsigned long long size_bytes
-    cdef readonly dict waiting
+    cdef readonly WaitingMessages waiting
     cdef readonly DueHeap expiries
-    cdef readonly DueHeap arrivals
     cdef readonly MessageGroups groups
     cdef readonly int max_priority
     cdef readonly long long message_ttl_ms
@@ -41,7 +41,6 @@ cdef class Backlog:
     cpdef unsigned long long expiry_of(self, Message message) except? 0
     cdef int _note_expiry(self, Message message, unsigned long long position) except -1
     cdef int _forget_passed_expiries(self) except -1
-    cdef int _forget_passed_arrivals(self) except -1
     cpdef Message take_expired(self, unsigned long long now)
     cpdef bint release_arrival(self, unsigned long long now) except -1
     cpdef unsigned long long next_due_ms(self) except? 0

@@ -9,6 +9,7 @@ from broker.queueing.groups import MessageGroups
 from broker.queueing.message import Message
 from broker.queueing.ready import ReadyMessages
 from broker.queueing.schedule import requested_delivery_ms
+from broker.queueing.waiting import WaitingMessages
 from protocol.amqp.header_fields import TRAIT_EXPIRES
 
 if not cython.compiled:
@@ -36,9 +37,8 @@ class Backlog:
         """Take settings; ``message_ttl_ms`` is -1 for none."""
         self.count = 0
         self.size_bytes = 0
-        self.waiting: dict[int, tuple[Message, bool, int]] = {}
+        self.waiting = WaitingMessages()
         self.expiries = DueHeap()
-        self.arrivals = DueHeap()
         self.groups = MessageGroups(group_header) if group_header is not None else None
         self.max_priority = max_priority
         self.message_ttl_ms = message_ttl_ms
@@ -86,9 +86,8 @@ class Backlog:
         """Take in a message that has to wait."""
         if message.published_at_ms == 0:
             message.published_at_ms = now_ms()
-        self.waiting[position] = (message, redelivered, not_before_ms)
-        self._note_expiry(message, position)
-        return self.arrivals.push(not_before_ms, position)
+        self.waiting.put(message, position, redelivered, not_before_ms)
+        return self._note_expiry(message, position)
 
     def take_first(self, no_ack: cython.bint) -> Message | None:
         """Take the message that goes first; ``taken_position`` and ``taken_redelivered`` say the rest."""
@@ -133,14 +132,12 @@ class Backlog:
     def remove(self, position: cython.ulonglong) -> Message | None:
         """Take out the message at a position, ready or waiting; None if it is not here."""
         message: Message | None = None
-        if self.waiting:
-            held = self.waiting.pop(position, None)
-            if held is not None:
+        if self.waiting.length():
+            message = self.waiting.remove(position)
+            if message is not None:
                 self.taken_position = position
-                self.taken_redelivered = held[1]
-                if self.arrivals.length() > 2 * len(self.waiting) + TIMES_GONE_MAX:
-                    self._forget_passed_arrivals()
-                return held[0]
+                self.taken_redelivered = self.waiting.taken_redelivered
+                return message
         for level in self._levels:
             if level is not None:
                 message = cython.cast(ReadyMessages, level).remove(position)
@@ -191,7 +188,7 @@ class Backlog:
         expiry: cython.ulonglong = self.expiry_of(message)
         if expiry < NEVER:
             self.expiries.push(expiry, position)
-            if self.expiries.length() > 2 * (self.count + len(self.waiting)) + TIMES_GONE_MAX:
+            if self.expiries.length() > 2 * (self.count + self.waiting.length()) + TIMES_GONE_MAX:
                 self._forget_passed_expiries()
         return 0
 
@@ -199,18 +196,11 @@ class Backlog:
         """Build the heap of expiries anew, from the messages that are there."""
         self.expiries.clear()
         entries = [(position, message) for position, message, _ in self.ready()]
-        entries += [(position, held[0]) for position, held in self.waiting.items()]
+        entries += [(position, message) for position, message, _, _ in self.waiting.everything()]
         for position, message in entries:
             expiry: cython.ulonglong = self.expiry_of(message)
             if expiry < NEVER:
                 self.expiries.push(expiry, position)
-        return 0
-
-    def _forget_passed_arrivals(self) -> int:
-        """Build the heap of arrivals anew, from the messages that wait."""
-        self.arrivals.clear()
-        for position, held in self.waiting.items():
-            self.arrivals.push(held[2], position)
         return 0
 
     def take_expired(self, now: cython.ulonglong) -> Message | None:
@@ -224,22 +214,16 @@ class Backlog:
 
     def release_arrival(self, now: cython.ulonglong) -> bool:
         """Make the next message ready whose waiting is over. Returns whether there was one."""
-        while self.arrivals.length() and self.arrivals.first_due_ms() <= now:
-            due: cython.ulonglong = self.arrivals.first_due_ms()
-            position: cython.ulonglong = self.arrivals.pop()
-            held = self.waiting.get(position)
-            # It may have been removed, or have come and gone to wait again.
-            if held is not None and held[2] == due:
-                del self.waiting[position]
-                self.offer(held[0], position, held[1])
-                self.taken_position = position
-                return True
-        return False
+        message = self.waiting.release(now)
+        if message is None:
+            return False
+        self.offer(message, self.waiting.taken_position, self.waiting.taken_redelivered)
+        return True
 
     def next_due_ms(self) -> int:
         """Return when something is due next, 0 for never."""
         expiry: cython.ulonglong = self.expiries.first_due_ms()
-        arrival: cython.ulonglong = self.arrivals.first_due_ms()
+        arrival: cython.ulonglong = self.waiting.next_due_ms()
         if expiry == 0 or (arrival and arrival < expiry):
             return arrival
         return expiry

@@ -7,6 +7,8 @@ class DueHeap:
     def __len__(self) -> int: ...
     def add(self, due_ms: int, position: int) -> None:
         """Put in a position, greater than zero."""
+    def times_between(self, first: int, last: int) -> dict[int, int]:
+        """Return the times of the positions from ``first`` to ``last``."""
     def take(self) -> tuple[int, int] | None:
         """Take out the earliest time with its position."""
 

@@ -77,6 +77,14 @@ cdef class DueHeap:
         self.heap = NULL
         self.count = self.capacity = 0
 
+    def times_between(self, unsigned long long first, unsigned long long last):
+        cdef Py_ssize_t index
+        times = {}
+        for index in range(self.count):
+            if first <= self.heap[index].position <= last:
+                times[self.heap[index].position] = self.heap[index].due_ms
+        return times
+
     def add(self, unsigned long long due_ms, unsigned long long position):
         self.push(due_ms, position)
 

@@ -159,7 +159,7 @@ class Queue:
                 backlog.groups.inherit(before.groups)
             for position, message, redelivered in sorted(before.ready(), key=_first):
                 backlog.offer(message, position, redelivered)
-            for position, (message, redelivered, not_before_ms) in before.waiting.items():
+            for position, message, redelivered, not_before_ms in before.waiting.everything():
                 backlog.delay(message, position, redelivered, not_before_ms)
         self._backlog = backlog
 
@@ -451,7 +451,7 @@ class Queue:
             if count:
                 self.wake()
                 self._drop_overflow()
-            if backlog.count == 0 and not backlog.waiting and not self._needs_backlog() and not self.unacked_count:
+            if backlog.count == 0 and not len(backlog.waiting) and not self._needs_backlog() and not self.unacked_count:
                 self._backlog = None
         self.ask_for_timer()
 
@@ -518,7 +518,7 @@ class Queue:
             return count
         backlog = self._backlog
         entries = [(position, message) for position, message, _ in backlog.ready()]
-        entries += [(position, held[0]) for position, held in backlog.waiting.items()]
+        entries += [(position, message) for position, message, _, _ in backlog.waiting.everything()]
         for position, message in sorted(entries, key=_first):
             backlog.remove(position)
             self._return_counts.pop(position, None)
@@ -532,24 +532,17 @@ class Queue:
             return self._ready.entries(from_position, count_max)
         return self._backlog.entries(from_position, count_max)
 
-    def waiting_entries(self) -> list[Any]:
-        """Return the messages that wait for their time, as (position, message, redelivered, not before in ms)."""
-        if self._backlog is None:
-            return []
-        return sorted(
-            [(position, held[0], held[1], held[2]) for position, held in self._backlog.waiting.items()], key=_first
-        )
+    def waiting_entries(self, from_position: int, count_max: int) -> list[Any]:
+        """Return up to ``count_max`` messages that wait, as (position, message, redelivered, not before in ms)."""
+        return [] if self._backlog is None else self._backlog.waiting.entries(from_position, count_max)
 
     def find(self, position: int) -> Message | None:
         """Return the ready or waiting message at a position, without touching it."""
-        found: Any = None
-        if self._backlog is not None and position in self._backlog.waiting:
-            found = self._backlog.waiting[position][0]
-        else:
-            for entry in self.entries(position, 1):
-                if entry[0] == position:
-                    found = entry[1]
-        return cython.cast(Message, found)
+        for entry in (*self.waiting_entries(position, 1), *self.entries(position, 1)):
+            if entry[0] == position:
+                found: Message = entry[1]
+                return found
+        return None
 
     def remove(self, position: int) -> Message | None:
         """Take a ready or waiting message out; it stays in the journal until ``forget``. None if it is not here."""
