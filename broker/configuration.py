@@ -131,6 +131,7 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     memory_high_watermark_bytes: Annotated[int, Meta(ge=0)] = 0
     memory_high_watermark_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.6
     vhosts: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("/",)
+    tracing: tuple[Name, ...] = ()
     users: tuple[UserAccount, ...] = (
         UserAccount(
             "guest",
@@ -187,7 +188,11 @@ def load(
         values[variables[name]] = _parse(variables[name], text, types, f"environment variable {name}")
     for key, text in (flags or {}).items():
         values[key] = _parse(key, text, types, f"flag {flag_of(key)}")
-    return msgspec.convert(_nest(values), Configuration)
+    configuration = msgspec.convert(_nest(values), Configuration)
+    for name in configuration.tracing:
+        if name not in configuration.vhosts:
+            raise ConfigurationError(f"tracing = {json.dumps(configuration.tracing)}: {name!r} is not among the vhosts")
+    return configuration
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -158,6 +158,8 @@ class Broker:
                 self._on_failure,
             )
             vhost.attach(self.loop)
+            if name in self.configuration.tracing:
+                vhost.set_tracing(True)
             self.vhosts[name] = vhost
 
     def _on_failure(self, vhost: str, error: JournalFailed) -> None:

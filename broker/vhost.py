@@ -26,6 +26,9 @@ from broker.durability.definitions import (
 from broker.durability.queue_log import RECORD_KINDS, QueueLog, VirtualHostJournal
 from broker.durability.replay import Replay
 from broker.durability.vhost_state import binding_definition, exchange_definition, is_durable, queue_definition
+from broker.hooks.firehose import TRACE_EXCHANGE
+from broker.hooks.message_hooks import MessageHooks
+from broker.hooks.taps import Taps
 from broker.logs import get_logger
 from broker.metrics.counters import Counters
 from broker.policy import Policy, PolicySet
@@ -63,7 +66,9 @@ PREDECLARED_EXCHANGES = {
     "amq.topic": "topic",
     "amq.headers": "headers",
     "amq.match": "headers",
+    TRACE_EXCHANGE: "topic",
 }
+INTERNAL_EXCHANGES = (TRACE_EXCHANGE,)
 _SEEN = RECORD_KINDS["seen"]
 
 
@@ -98,8 +103,14 @@ class VirtualHost(QueueHost):
         for exchange_name, type_name in PREDECLARED_EXCHANGES.items():
             exchange_type = find_exchange_type(type_name)({})
             self.exchanges[exchange_name] = Exchange(
-                exchange_name, exchange_type, durable=True, alternates=self._alternates
+                exchange_name,
+                exchange_type,
+                durable=True,
+                internal=exchange_name in INTERNAL_EXCHANGES,
+                alternates=self._alternates,
             )
+        self.taps = Taps()
+        self._hooks = MessageHooks(self, self.taps)
 
     @classmethod
     def open(
@@ -147,6 +158,18 @@ class VirtualHost(QueueHost):
         loop.remove_reader(self.journal.journal.completion_fd)
         self.journal.write_settled()
         self.journal.journal.close()
+
+    # Tracing
+
+    @property
+    def tracing(self) -> bool:
+        """Whether the firehose is on."""
+        return self._hooks.tracing
+
+    def set_tracing(self, on: bool) -> None:
+        """Switch the firehose on or off: copies of all messages for ``amq.rabbitmq.trace``."""
+        self._hooks.set_tracing(on)
+        log.info("tracing switched " + ("on" if on else "off"), vhost=self.name)
 
     # Journal
 

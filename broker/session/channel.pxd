@@ -1,6 +1,7 @@
 cimport cython
 
 from broker.clock cimport now_ms
+from broker.hooks.taps cimport Taps
 from broker.metrics.counters cimport Counters
 from broker.queueing.consumer cimport Consumer
 from broker.queueing.message cimport Message, new_message
@@ -8,7 +9,7 @@ from broker.queueing.queue cimport Queue
 from broker.routing.route cimport Route, RouteCache
 from broker.durability.queue_log cimport VirtualHostJournal
 from broker.session.confirms cimport Confirms
-from broker.session.content cimport ContentReceiver
+from broker.session.content cimport EXPECT_METHOD, ContentReceiver
 from broker.session.outlet cimport Outlet
 from broker.session.unacked cimport UnackedDeliveries
 from protocol.amqp cimport content_header
@@ -17,8 +18,6 @@ from protocol.amqp.reader cimport FrameReader
 
 cdef int ACKNOWLEDGE
 cdef int REQUEUE
-
-cdef int EXPECT_METHOD
 
 cdef unsigned int PUBLISH_MANDATORY
 cdef unsigned int PUBLISH_IMMEDIATE
@@ -47,6 +46,7 @@ cdef class Channel(ContentReceiver):
     cdef readonly set exchanges_allowed
     cdef Counters _counters
     cdef RouteCache _routes
+    cdef Taps _taps
     cdef VirtualHostJournal _journal
     cdef unsigned long long _delivery_tag
     cdef list _replies_waiting
@@ -74,3 +74,11 @@ cdef class Channel(ContentReceiver):
     cpdef Queue settle_taken(
         self, Message message, unsigned long long position, Queue queue, Consumer consumer, int how
     )
+    cdef int _deliver_shown(
+        self,
+        Consumer consumer,
+        Message message,
+        unsigned long long position,
+        unsigned long long delivery_tag,
+        bint redelivered,
+    ) except -1

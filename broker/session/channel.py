@@ -13,7 +13,7 @@ from broker.routing.address import decode_address
 from broker.routing.gate import ASKS
 from broker.routing.route import Route
 from broker.session.confirms import Confirms
-from broker.session.content import EXPECT_METHOD, ContentReceiver
+from broker.session.content import ContentReceiver
 from broker.session.delivery_header import as_delivered, as_returned
 from broker.session.outlet import Outlet
 from broker.session.publish_checks import accept_properties, check_exchange
@@ -27,6 +27,7 @@ from protocol.amqp.reader import FrameReader
 if not cython.compiled:
     from broker.clock import now_ms
     from broker.queueing.message import new_message
+    from broker.session.content import EXPECT_METHOD
 
 PUBLISH_MANDATORY = 1
 PUBLISH_IMMEDIATE = 2
@@ -58,6 +59,7 @@ class Channel(ContentReceiver):
         self.exchanges_allowed: set[str] = set()
         self._counters = connection.counters
         self._routes = vhost.routes
+        self._taps = vhost.taps
         self._journal = vhost.journal
         self._delivery_tag = 0
         self._replies_waiting: list[tuple[int, bytes]] = []
@@ -123,6 +125,9 @@ class Channel(ContentReceiver):
             raise not_implemented("immediate=true", 60, 40)
         route: Any = self._route
         message = new_message(route.address, self._header, body, self._header_delivery_mode == 2, self._header_traits)
+        if self._taps.publishing is not None:
+            self._taps.publishing.publish(self, route, message, flags)
+            return 0
         if self.transaction is not None:
             self.transaction.publish(route, message, flags)
             return 0
@@ -321,6 +326,8 @@ class Channel(ContentReceiver):
             self.unacked.append(delivery_tag, message, position, consumer.queue, consumer, connection.turn.tick)
         if redelivered:
             self._counters.messages_redelivered += 1
+        if self._taps.delivering is not None:
+            return self._deliver_shown(consumer, message, position, delivery_tag, redelivered)
         if redelivered or message.traits:
             message = as_delivered(consumer.queue, message, position)
         connection.output.put_deliver(
@@ -334,6 +341,36 @@ class Channel(ContentReceiver):
             connection.frame_max,
         )
         return connection.written()
+
+    def _deliver_shown(
+        self,
+        consumer: Consumer,
+        message: Message,
+        position: cython.ulonglong,
+        delivery_tag: cython.ulonglong,
+        redelivered: cython.bint,
+    ) -> int:
+        """Send what the taps make of a message."""
+        taps: Any = self._taps.delivering
+        queue = consumer.queue
+        shown: Message | None = taps.shown(
+            self, queue, consumer, as_delivered(queue, message, position), redelivered
+        )
+        if shown is not None:
+            connection = self.connection
+            connection.output.put_deliver(
+                self.number,
+                consumer.wire_tag,
+                delivery_tag,
+                redelivered,
+                shown.address,
+                shown.header,
+                shown.body,
+                connection.frame_max,
+            )
+            connection.written()
+            taps.delivered(self, queue, message, redelivered)
+        return 0
 
     def get(self, queue: Queue, no_ack: bool) -> None:
         """Send the first message of a queue (basic.get)."""
@@ -353,16 +390,25 @@ class Channel(ContentReceiver):
         if queue.taken_redelivered:
             self._counters.messages_redelivered += 1
         exchange, routing_key = decode_address(message.address)
+        redelivered = queue.taken_redelivered
+        shown: Any = as_delivered(queue, message, queue.taken_position)
+        taps: Any = self._taps.delivering
+        if taps is not None:
+            shown = taps.shown(self, queue, None, shown, redelivered)
+            if shown is None:
+                return
         self.send_content(
             BasicGetOk(
                 delivery_tag=self._delivery_tag,
-                redelivered=queue.taken_redelivered,
+                redelivered=redelivered,
                 exchange=exchange,
                 routing_key=routing_key,
                 message_count=queue.ready_count(),
             ),
-            as_delivered(queue, message, queue.taken_position),
+            shown,
         )
+        if taps is not None:
+            taps.delivered(self, queue, message, redelivered)
 
     def wake_consumers(self) -> None:
         """Let the queues of this channel's consumers go on, because credit has come."""
