@@ -132,6 +132,7 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     memory_high_watermark_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.6
     vhosts: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("/",)
     tracing: tuple[Name, ...] = ()
+    event_exchange: bool = False
     users: tuple[UserAccount, ...] = (
         UserAccount(
             "guest",

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from broker.dead_lettering.deaths import routing_keys_of
-from broker.hooks.internal_publish import HeaderTooLargeError, encode_header, present_properties, publish
+from broker.hooks.internal_publish import encode_header, present_properties, publish
 from broker.hooks.node import NODE
 from broker.queueing.message import Message
 from broker.routing.address import decode_address
@@ -62,7 +62,8 @@ class Firehose:
         size = len(message.body)
         try:
             header = encode_header(BasicProperties(headers=headers), size)
-        except HeaderTooLargeError:
+        except ValueError:
+            # Too large, or tables in tables deeper than tables go.
             headers["properties"] = present_properties(replace(properties, headers=None))
             header = encode_header(BasicProperties(headers=headers), size)
         publish(self._vhost, TRACE_EXCHANGE, routing_key, header, message.body, persistent=False)

@@ -20,15 +20,11 @@ PERSISTENT = 2
 HEADER_SIZE_MAX_BYTES = 128 * 1024 - 8
 
 
-class HeaderTooLargeError(ValueError):
-    """Properties that take more than a frame."""
-
-
 def encode_header(properties: BasicProperties, body_size: int) -> bytes:
-    """Return a content header; raises ``HeaderTooLargeError``."""
+    """Return a content header; raises ``ValueError`` for one that does not fit into a frame."""
     header = encode_properties(properties, body_size)
     if len(header) > HEADER_SIZE_MAX_BYTES:
-        raise HeaderTooLargeError(f"the header has {len(header)} octets")
+        raise ValueError(f"the header has {len(header)} octets")
     return header
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import cython
 
 from broker.dead_lettering.deaths import routing_keys_of
+from broker.hooks import event_properties
 from broker.publishing import publish_to_queues
 from broker.queueing.consumer import Consumer
 from broker.queueing.message import Message
@@ -484,6 +485,7 @@ class Channel(ContentReceiver):
         """Become usable (channel.open)."""
         self.is_open = True
         self._counters.channels_opened += 1
+        self.vhost.events.tell("channel.created", event_properties.channel_created, self)
 
     def end(self) -> None:
         """Give everything back: consumers go, what is unacknowledged is requeued. The caller forgets the channel."""
@@ -491,6 +493,7 @@ class Channel(ContentReceiver):
             return
         self.is_open = False
         self._counters.channels_closed += 1
+        self.vhost.events.tell("channel.closed", event_properties.channel_closed, self)
         self.drop_content()
         if self.transaction is not None:
             self.transaction.rollback()

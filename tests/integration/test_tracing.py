@@ -104,8 +104,13 @@ def test_an_unroutable_message_is_told_and_a_transaction_when_it_commits(
     assert traces.deliver().body == b"later"
 
 
-def test_what_does_not_fit_is_left_out(channel: RawChannel, traces: RawChannel) -> None:
-    channel.publish(b"", "k", "amq.direct", Basic.Properties(headers={"a": "v" * 130_950}, message_id="m"))
+def nested(depth: int) -> dict[str, Any]:
+    return {"a": nested(depth - 1)} if depth > 1 else {}
+
+
+@pytest.mark.parametrize("fields", [{"a": "v" * 130_950}, nested(16)], ids=["too large", "too deep"])
+def test_what_does_not_fit_is_left_out(channel: RawChannel, traces: RawChannel, fields: dict[str, Any]) -> None:
+    channel.publish(b"", "k", "amq.direct", Basic.Properties(headers=fields, message_id="m"))
     told = traces.deliver()
     assert headers(told)["properties"] == {"message_id": "m"}
 
