@@ -133,6 +133,7 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     vhosts: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("/",)
     tracing: tuple[Name, ...] = ()
     event_exchange: bool = False
+    authentication: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("users",)
     users: tuple[UserAccount, ...] = (
         UserAccount(
             "guest",
@@ -238,7 +239,7 @@ def _parse(key: str, text: str, types: Mapping[str, Any], source: str) -> Any:
 def _convert(key: str, value: Any, kind: Any, source: str, *, strict: bool) -> Any:
     try:
         converted = msgspec.convert(value, kind, strict=strict)
-        if key == "vhosts":
+        if key in ("vhosts", "authentication"):
             _require_unique(converted)
         elif key == "users":
             _require_unique([user.name for user in converted])

@@ -15,11 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from broker.access.backends import load_backends
 from broker.access.sasl import Credentials
 from broker.access.users import Authenticator, User
 from broker.address import format_address, parse_address
 from broker.configuration import Configuration
-from broker.hooks import event_properties
+from broker.hooks import event_properties, interceptors, queue_arguments
 from broker.hooks.events import Events
 from broker.listener import BACKLOG, FamilyMissingError, PortInUseError, bind, bound_address
 from broker.logs import get_logger
@@ -113,6 +114,9 @@ class Broker:
 
     async def _start(self) -> None:
         registry.load_extensions()
+        interceptors.load_extensions()
+        queue_arguments.load_extensions()
+        self._authenticator.backends = load_backends(self.configuration.authentication, self._authenticator.configured)
         # In this order: what cannot work out is found before the journals are read, which may take a while; during
         # that, /health says that the broker is starting, and clients are refused.
         self._bind_listeners()

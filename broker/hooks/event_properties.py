@@ -8,6 +8,7 @@ from typing import Any
 
 from broker.hooks.node import NODE
 from broker.policy import Policy
+from broker.queueing.arguments import queue_type
 from broker.queueing.consumer import Consumer
 from broker.queueing.queue import Queue
 from broker.routing.exchange import Binding, Exchange
@@ -18,7 +19,7 @@ PROTOCOL_VERSION = "{0,9,1}"
 
 
 def _queue_type(queue: Queue) -> str:
-    return f"rabbit_{queue.arguments.get('x-queue-type', 'classic')}_queue"
+    return f"rabbit_{queue_type(queue.arguments)}_queue"
 
 
 def queue_created(vhost: Any, queue: Queue) -> Described:

@@ -35,6 +35,8 @@ cdef class Channel(ContentReceiver):
     cdef readonly dict consumers
     cdef readonly UnackedDeliveries unacked
     cdef public bint is_open
+    # As is_open, but a channel that is about to be closed gets nothing more.
+    cdef public bint accepts_deliveries
     cdef public bint close_sent
     cdef public unsigned int prefetch_count
     cdef public unsigned int global_prefetch_count

@@ -49,6 +49,7 @@ class Channel(ContentReceiver):
         self.consumers: dict[str, Consumer] = {}
         self.unacked = UnackedDeliveries()
         self.is_open = False
+        self.accepts_deliveries = False
         self.close_sent = False
         self.prefetch_count = 0
         self.global_prefetch_count = 0
@@ -101,6 +102,12 @@ class Channel(ContentReceiver):
         check_exchange(self, route.exchange)
         self._route = route
         return 0
+
+    def find_route(self, address: bytes) -> Route:
+        """Return where a message goes that is not the one that the client has published, if it may go there."""
+        route: Route = self._routes.resolve(address)
+        check_exchange(self, route.exchange)
+        return route
 
     def _learn_header(self, header: bytes) -> int:
         mode: cython.int = content_header.delivery_mode(header)
@@ -201,6 +208,12 @@ class Channel(ContentReceiver):
             else:
                 self._count_published(batch)
         return 0
+
+    def drop(self) -> None:
+        """Take a publish that is to go nowhere as if it had been published."""
+        self._counters.messages_received += 1
+        if self.confirms is not None:
+            self._count_published(0)
 
     def _count_unroutable(self, route: Route, message: Message, flags: cython.uint) -> None:
         if flags & PUBLISH_MANDATORY:
@@ -308,7 +321,7 @@ class Channel(ContentReceiver):
 
     def has_credit(self, no_ack: cython.bint) -> bool:
         """Return whether a consumer of this channel may get a message now."""
-        if self.connection.congested or not self.is_open:
+        if self.connection.congested or not self.accepts_deliveries:
             return False
         return no_ack or self.global_prefetch_count == 0 or self.consumed_unacked_count < self.global_prefetch_count
 
@@ -354,9 +367,7 @@ class Channel(ContentReceiver):
         """Send what the taps make of a message."""
         taps: Any = self._taps.delivering
         queue = consumer.queue
-        shown: Message | None = taps.shown(
-            self, queue, consumer, as_delivered(queue, message, position), redelivered
-        )
+        shown: Message | None = taps.shown(self, queue, consumer, as_delivered(queue, message, position), redelivered)
         if shown is not None:
             connection = self.connection
             connection.output.put_deliver(
@@ -483,7 +494,7 @@ class Channel(ContentReceiver):
 
     def open(self) -> None:
         """Become usable (channel.open)."""
-        self.is_open = True
+        self.is_open = self.accepts_deliveries = True
         self._counters.channels_opened += 1
         self.vhost.events.tell("channel.created", event_properties.channel_created, self)
 
@@ -491,7 +502,7 @@ class Channel(ContentReceiver):
         """Give everything back: consumers go, what is unacknowledged is requeued. The caller forgets the channel."""
         if not self.is_open:
             return
-        self.is_open = False
+        self.is_open = self.accepts_deliveries = False
         self._counters.channels_closed += 1
         self.vhost.events.tell("channel.closed", event_properties.channel_closed, self)
         self.drop_content()

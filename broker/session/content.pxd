@@ -11,7 +11,7 @@ cdef int EXPECT_BODY
 
 
 cdef class ContentReceiver(DeliveryTarget):
-    cdef unsigned long long max_message_size_bytes
+    cdef readonly unsigned long long max_message_size_bytes
     # The content that is being received, and how far.
     cdef int _content_state
     cdef bytes _content_address
