@@ -76,11 +76,13 @@ class Events:
         self._pending.append((name, now_ms(), properties))
 
     def _publish_pending(self) -> None:
-        for _ in range(min(len(self._pending), PUBLISHED_PER_TURN_MAX)):
-            name, at_ms, properties = self._pending.popleft()
-            publish(self._vhost, EVENT_EXCHANGE, name, _header(at_ms, properties), b"", persistent=True)
-        if self._pending:
-            self._turn.want_step(self._publish_pending)
+        try:
+            for _ in range(min(len(self._pending), PUBLISHED_PER_TURN_MAX)):
+                name, at_ms, properties = self._pending.popleft()
+                publish(self._vhost, EVENT_EXCHANGE, name, _header(at_ms, properties), b"", persistent=True)
+        finally:
+            if self._pending:
+                self._turn.want_step(self._publish_pending)
 
 
 def _header(at_ms: int, properties: Mapping[str, Any]) -> bytes:

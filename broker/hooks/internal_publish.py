@@ -42,7 +42,9 @@ def publish(vhost: Any, exchange: str, routing_key: str, header: bytes, body: by
     """Publish to an exchange of ``vhost``, at most once: what goes wrong is logged, and harms nobody else."""
     try:
         key = fit_routing_key(routing_key)
-        message = Message(encode_address(exchange, key), header, body, persistent)
+        # A journal that has failed would refuse it, again and again; whoever listens is told all the same.
+        kept = persistent and not vhost.journal.journal.failed
+        message = Message(encode_address(exchange, key), header, body, kept)
         queues = vhost.find_queues(vhost.exchanges[exchange], (key,), message)
         if queues:
             publish_to_queues(vhost, queues, message)

@@ -1,5 +1,10 @@
 """The firehose: copies of what is published and delivered, in the words of RabbitMQ's rabbit_trace."""
 
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +15,7 @@ from tests.support.broker_process import BrokerProcess
 from tests.support.raw_client import Message, RawChannel, RawClient
 
 TRACE = "amq.rabbitmq.trace"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "tracing-and-events.md"
 
 
 @pytest.fixture
@@ -128,3 +134,24 @@ def test_nothing_is_told_unless_switched_on(start_broker: StartBroker) -> None:
     channel.bind("traces", TRACE, "#")
     channel.publish(b"secret", "k")
     assert channel.bodies("traces") == []
+
+
+def test_the_examples_of_the_document(broker: BrokerProcess, channel: RawChannel) -> None:
+    watch, audit = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    here = f"ConnectionParameters{broker.address}"
+
+    def program(source: str) -> list[str]:
+        return [sys.executable, "-u", "-c", source.replace('ConnectionParameters("localhost")', here)]
+
+    assert subprocess.run(program(audit), timeout=30).returncode == 0
+    assert channel.counts("audit") == (0, 0)
+    with subprocess.Popen(program(watch), stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        try:
+            # Nobody says when it has begun to listen.
+            while not select.select([watching.stdout], [], [], 0.05)[0]:
+                assert watching.poll() is None
+                channel.publish(b"body", "audit", properties=Basic.Properties(message_id="m"))
+            assert watching.stdout.readline() == "publish. {'message_id': 'm'} b'body'\n"
+        finally:
+            watching.kill()

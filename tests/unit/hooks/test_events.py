@@ -1,6 +1,9 @@
 """Events are bounded, and harm nobody."""
 
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from broker.hooks import events as events_module
 from broker.hooks.events import EVENT_EXCHANGE, PENDING_MAX, PUBLISHED_PER_TURN_MAX, Events
@@ -14,6 +17,7 @@ class VirtualHost:
     """One whose routing fails, as that of an extension can."""
 
     name = "/"
+    journal = SimpleNamespace(journal=SimpleNamespace(failed=False))
 
     def __init__(self) -> None:
         self.exchanges = {EVENT_EXCHANGE: Exchange()}
@@ -55,6 +59,19 @@ def test_too_many_events_are_dropped_and_a_failing_publish_harms_nobody() -> Non
     while turn.steps:
         turn.end()
     assert vhost.asked == [f"e.{number}" for number in range(PENDING_MAX)]
+
+
+def test_an_event_that_cannot_be_told_does_not_stop_the_others() -> None:
+    turn: Any = Steps()
+    vhost = VirtualHost()
+    events = Events(turn)
+    events.enable(vhost)
+    events.tell("e.1", lambda: {"name": object()})
+    events.tell("e.2", dict)
+    with pytest.raises(ValueError, match="cannot hold"):
+        turn.end()
+    turn.end()
+    assert vhost.asked == ["e.2"]
 
 
 def test_who_acts_is_told() -> None:
