@@ -10,17 +10,17 @@ from broker.hooks.events import EVENT_EXCHANGE
 from broker.policy import validate_policy
 from broker.routing.exchange import Binding
 from protocol.amqp.properties import decode_properties
-from tests.support.in_process import InProcess
+from tests.support.bare_vhost import BareVirtualHost
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[InProcess]:
-    broker = InProcess(tmp_path)
+def broker(tmp_path: Path) -> Iterator[BareVirtualHost]:
+    broker = BareVirtualHost(tmp_path)
     yield broker
     broker.close()
 
 
-def test_taps_are_there_only_while_somebody_looks(broker: InProcess) -> None:
+def test_taps_are_there_only_while_somebody_looks(broker: BareVirtualHost) -> None:
     vhost = broker.vhost
     seen = [(vhost.tracing, vhost.taps.publishing is not None, vhost.taps.delivering is not None)]
     for on in (True, True, False):
@@ -29,7 +29,7 @@ def test_taps_are_there_only_while_somebody_looks(broker: InProcess) -> None:
     assert seen == [(False,) * 3, (True,) * 3, (True,) * 3, (False,) * 3]
 
 
-def events(broker: InProcess) -> list[tuple[str, dict[str, Any]]]:
+def events(broker: BareVirtualHost) -> list[tuple[str, dict[str, Any]]]:
     """The events so far, and what they say beyond what all do."""
     broker.run()
     found = []
@@ -41,7 +41,7 @@ def events(broker: InProcess) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def test_policies_are_told_while_events_are_on(broker: InProcess) -> None:
+def test_policies_are_told_while_events_are_on(broker: BareVirtualHost) -> None:
     vhost = broker.vhost
     queue = broker.declare("events")
     vhost.bind(Binding(vhost.exchanges[EVENT_EXCHANGE], queue, "#"))
@@ -68,7 +68,7 @@ def test_policies_are_told_while_events_are_on(broker: InProcess) -> None:
     assert events(broker) == []
 
 
-def test_an_expired_queue_is_told(broker: InProcess) -> None:
+def test_an_expired_queue_is_told(broker: BareVirtualHost) -> None:
     vhost = broker.vhost
     queue = broker.declare("events")
     vhost.bind(Binding(vhost.exchanges[EVENT_EXCHANGE], queue, "queue.deleted"))
@@ -78,7 +78,7 @@ def test_an_expired_queue_is_told(broker: InProcess) -> None:
     assert (key, said["name"], said["type"]) == ("queue.deleted", "q", "rabbit_quorum_queue")
 
 
-def test_a_full_event_queue_harms_nobody(broker: InProcess) -> None:
+def test_a_full_event_queue_harms_nobody(broker: BareVirtualHost) -> None:
     vhost = broker.vhost
     queue = broker.declare("events", max_length=2)
     vhost.bind(Binding(vhost.exchanges[EVENT_EXCHANGE], queue, "#"))
