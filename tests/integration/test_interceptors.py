@@ -124,7 +124,7 @@ def test_a_message_can_be_redirected_where_its_publisher_may_publish(channel: Ra
 def test_a_failure_closes_the_channel_of_the_publisher(broker: BrokerProcess, channel: RawChannel, key: str) -> None:
     channel.publish(b"body", key)
     failed(channel)
-    assert "interceptor failed" in broker.log_text
+    until(lambda: "interceptor failed" in broker.log_text)
     other = channel.client.channel(2)
     other.publish(b"other", "q")
     assert other.bodies("q") == [b"other"]
