@@ -131,6 +131,9 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     memory_high_watermark_bytes: Annotated[int, Meta(ge=0)] = 0
     memory_high_watermark_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.6
     vhosts: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("/",)
+    tracing: tuple[Name, ...] = ()
+    event_exchange: bool = False
+    authentication: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("users",)
     users: tuple[UserAccount, ...] = (
         UserAccount(
             "guest",
@@ -187,7 +190,11 @@ def load(
         values[variables[name]] = _parse(variables[name], text, types, f"environment variable {name}")
     for key, text in (flags or {}).items():
         values[key] = _parse(key, text, types, f"flag {flag_of(key)}")
-    return msgspec.convert(_nest(values), Configuration)
+    configuration = msgspec.convert(_nest(values), Configuration)
+    for name in configuration.tracing:
+        if name not in configuration.vhosts:
+            raise ConfigurationError(f"tracing = {json.dumps(configuration.tracing)}: {name!r} is not among the vhosts")
+    return configuration
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -232,7 +239,7 @@ def _parse(key: str, text: str, types: Mapping[str, Any], source: str) -> Any:
 def _convert(key: str, value: Any, kind: Any, source: str, *, strict: bool) -> Any:
     try:
         converted = msgspec.convert(value, kind, strict=strict)
-        if key == "vhosts":
+        if key in ("vhosts", "authentication"):
             _require_unique(converted)
         elif key == "users":
             _require_unique([user.name for user in converted])

@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from typing import TypeVar
 
 EXCHANGE_TYPES = "haypile.exchange_types"
+INTERCEPTORS = "haypile.interceptors"
+QUEUE_ARGUMENTS = "haypile.queue_arguments"
+AUTHENTICATION = "haypile.authentication"
+
+T = TypeVar("T")
 
 
 class ExtensionError(Exception):
@@ -33,6 +39,14 @@ class Extension:
         except Exception as error:
             # Foreign code runs here, which can fail in any way; whose it is must be said in each case.
             raise self.error(f"cannot load '{self.entry_point.value}': {type(error).__name__}: {error}") from error
+
+    def make(self, kind: type[T]) -> T:
+        """Return an object of a class that was loaded; raises ``ExtensionError`` where that fails."""
+        try:
+            return kind()
+        except Exception as error:
+            # As above.
+            raise self.error(f"cannot make a {kind.__name__}: {type(error).__name__}: {error}") from error
 
     def error(self, reason: str) -> ExtensionError:
         """Return what is wrong with this extension, for its user."""

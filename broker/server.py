@@ -15,10 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from broker.access.backends import load_backends
 from broker.access.sasl import Credentials
 from broker.access.users import Authenticator, User
 from broker.address import format_address, parse_address
 from broker.configuration import Configuration
+from broker.hooks import event_properties, interceptors, queue_arguments
+from broker.hooks.events import Events
 from broker.listener import BACKLOG, FamilyMissingError, PortInUseError, bind, bound_address
 from broker.logs import get_logger
 from broker.memory import MemoryAlarm
@@ -65,6 +68,7 @@ class Broker:
         self.state = "starting"
         self.journal_failure: str | None = None
         self.turn: Turn
+        self.events: Events
         self.loop: asyncio.AbstractEventLoop
         self.memory = MemoryAlarm(configuration.memory_high_watermark_bytes, configuration.memory_high_watermark_ratio)
         self._authenticator = Authenticator(configuration.users)
@@ -86,6 +90,7 @@ class Broker:
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(_log_exception)
         self.turn = Turn(self.loop.call_soon)
+        self.events = Events(self.turn)
         self._started_at = self.loop.time()
         self._stopping = asyncio.Event()
         directory = Path(self.configuration.data_dir)
@@ -102,12 +107,16 @@ class Broker:
                     server.close()
                 for listener in self._listeners:
                     listener.close()
+                self.events.disable()
                 for vhost in self.vhosts.values():
                     vhost.close(self.loop)
         log.info("stopped")
 
     async def _start(self) -> None:
         registry.load_extensions()
+        interceptors.load_extensions()
+        queue_arguments.load_extensions()
+        self._authenticator.backends = load_backends(self.configuration.authentication, self._authenticator.configured)
         # In this order: what cannot work out is found before the journals are read, which may take a while; during
         # that, /health says that the broker is starting, and clients are refused.
         self._bind_listeners()
@@ -147,7 +156,9 @@ class Broker:
             segment_size=self.configuration.journal.segment_size_bytes,
             spare_files_max=self.configuration.journal.spare_segments,
         )
+        created: list[VirtualHost] = []
         for name in self.configuration.vhosts:
+            is_new = not self.vhost_directory(name).exists()
             vhost = await asyncio.to_thread(
                 VirtualHost.open,
                 name,
@@ -158,7 +169,16 @@ class Broker:
                 self._on_failure,
             )
             vhost.attach(self.loop)
+            vhost.events = self.events
+            if is_new:
+                created.append(vhost)
+            if name in self.configuration.tracing:
+                vhost.set_tracing(True)
             self.vhosts[name] = vhost
+        if self.configuration.event_exchange:
+            self.events.enable(self.vhosts[self.configuration.vhosts[0]])
+        for vhost in created:
+            self.events.tell("vhost.created", event_properties.vhost_created, vhost)
 
     def _on_failure(self, vhost: str, error: JournalFailed) -> None:
         self.journal_failure = f"journal of vhost '{vhost}' failed: {error}"
@@ -208,7 +228,9 @@ class Broker:
         self.loop.call_later(TICK_S, self._tick)
         if self.memory.check():
             self.turn.publishers_blocked = self.memory.is_set
-            log.warning("memory alarm " + ("set" if self.memory.is_set else "cleared"), **self.memory.describe())
+            change = "set" if self.memory.is_set else "cleared"
+            log.warning(f"memory alarm {change}", **self.memory.describe())
+            self.events.tell(f"alarm.{change}", event_properties.alarm, "memory")
             if not self.memory.is_set:
                 for connection in list(self.connections):
                     connection.unblock()

@@ -26,6 +26,11 @@ from broker.durability.definitions import (
 from broker.durability.queue_log import RECORD_KINDS, QueueLog, VirtualHostJournal
 from broker.durability.replay import Replay
 from broker.durability.vhost_state import binding_definition, exchange_definition, is_durable, queue_definition
+from broker.hooks import event_properties
+from broker.hooks.events import EVENT_EXCHANGE, Events
+from broker.hooks.firehose import TRACE_EXCHANGE
+from broker.hooks.message_hooks import MessageHooks
+from broker.hooks.taps import Taps
 from broker.logs import get_logger
 from broker.metrics.counters import Counters
 from broker.policy import Policy, PolicySet
@@ -63,7 +68,10 @@ PREDECLARED_EXCHANGES = {
     "amq.topic": "topic",
     "amq.headers": "headers",
     "amq.match": "headers",
+    TRACE_EXCHANGE: "topic",
+    EVENT_EXCHANGE: "topic",
 }
+INTERNAL_EXCHANGES = (TRACE_EXCHANGE, EVENT_EXCHANGE)
 _SEEN = RECORD_KINDS["seen"]
 
 
@@ -98,8 +106,15 @@ class VirtualHost(QueueHost):
         for exchange_name, type_name in PREDECLARED_EXCHANGES.items():
             exchange_type = find_exchange_type(type_name)({})
             self.exchanges[exchange_name] = Exchange(
-                exchange_name, exchange_type, durable=True, alternates=self._alternates
+                exchange_name,
+                exchange_type,
+                durable=True,
+                internal=exchange_name in INTERNAL_EXCHANGES,
+                alternates=self._alternates,
             )
+        self.taps = Taps()
+        self._hooks = MessageHooks(self, self.taps)
+        self.events = Events(turn)
 
     @classmethod
     def open(
@@ -147,6 +162,18 @@ class VirtualHost(QueueHost):
         loop.remove_reader(self.journal.journal.completion_fd)
         self.journal.write_settled()
         self.journal.journal.close()
+
+    # Tracing
+
+    @property
+    def tracing(self) -> bool:
+        """Whether the firehose is on."""
+        return self._hooks.tracing
+
+    def set_tracing(self, on: bool) -> None:
+        """Switch the firehose on or off: copies of all messages for ``amq.rabbitmq.trace``."""
+        self._hooks.set_tracing(on)
+        log.info("tracing switched " + ("on" if on else "off"), vhost=self.name)
 
     # Journal
 
@@ -212,6 +239,7 @@ class VirtualHost(QueueHost):
             self.delays.declared(exchange)
         finally:
             batch = self.journal.end_unit()
+        self.events.tell("exchange.created", event_properties.exchange_created, self, exchange)
         return batch
 
     def restored_type(self, name: str, type_name: str, arguments: dict[str, Any]) -> ExchangeType:
@@ -251,9 +279,11 @@ class VirtualHost(QueueHost):
         del self.exchanges[exchange.name]
         batch = self._define(ExchangeDeleted(exchange.name)) if exchange.durable else 0
         self.delays.deleted(exchange)
+        self.events.tell("exchange.deleted", event_properties.exchange_deleted, self, exchange)
         removed = exchange.detach()
         for binding in removed:
             self._forget_binding(binding)
+            self.events.tell("binding.deleted", event_properties.binding, self, binding)
         for source in {binding.source for binding in removed if binding.source is not exchange}:
             batch = self._delete_if_unused(source) or batch
         return batch
@@ -270,6 +300,7 @@ class VirtualHost(QueueHost):
         if not self.add_binding(binding):
             return 0
         batch = self._define(binding_definition(Bound, binding)) if is_durable(binding) else 0
+        self.events.tell("binding.created", event_properties.binding, self, binding)
         for past in binding.source.type.past_messages(binding):
             batch = self._publish_past(past, binding.destination) or batch
         return batch
@@ -294,6 +325,7 @@ class VirtualHost(QueueHost):
         if binding.source.unbind(binding) is None:
             return 0
         self._forget_binding(binding)
+        self.events.tell("binding.deleted", event_properties.binding, self, binding)
         batch = self._define(binding_definition(Unbound, binding)) if is_durable(binding) else 0
         return self._delete_if_unused(binding.source) or batch
 
@@ -333,6 +365,7 @@ class VirtualHost(QueueHost):
             name, durable=durable, auto_delete=auto_delete, owner=owner, arguments=arguments, log=queue_log
         )
         self.counters.queues_created += 1
+        self.events.tell("queue.created", event_properties.queue_created, self, queue)
         return queue, self._define(queue_definition(queue)) if queue_log is not None else 0
 
     def new_queue_number(self) -> int:
@@ -384,12 +417,15 @@ class VirtualHost(QueueHost):
             self._exclusive_queues.get(queue.exclusive_owner, {}).pop(queue, None)
         for binding in self._bindings_of_queue.pop(queue, {}):
             binding.source.unbind(binding)
+            self.events.tell("binding.deleted", event_properties.binding, self, binding)
             batch = self._delete_if_unused(binding.source) or batch
         consumers = list(queue.consumers)
         queue.consumers.clear()
         for consumer in consumers:
             consumer.target.consumer_cancelled(consumer)
+            self.events.tell("consumer.deleted", event_properties.consumer_deleted, self, consumer)
         self.counters.queues_deleted += 1
+        self.events.tell("queue.deleted", event_properties.queue_deleted, self, queue)
         return queue.purge(), batch
 
     def add_reply_queue(self, queue: Queue) -> None:
@@ -404,6 +440,13 @@ class VirtualHost(QueueHost):
         queue.deleted = True
         queue.purge()
 
+    def add_consumer(self, consumer: Consumer) -> None:
+        """Add a consumer to its queue. The caller wakes the queue."""
+        consumer.queue.add_consumer(consumer)
+        # The name of a reply queue is a secret.
+        if consumer.queue.name not in self.reply_queues:
+            self.events.tell("consumer.created", event_properties.consumer_created, self, consumer)
+
     def remove_consumer(self, consumer: Consumer) -> None:
         """Remove a consumer; an auto-delete queue goes with its last one."""
         queue: Queue = consumer.queue
@@ -411,7 +454,9 @@ class VirtualHost(QueueHost):
             queue.remove_consumer(consumer)
             if queue.name in self.reply_queues:
                 self.remove_reply_queue(queue)
-            elif queue.auto_delete and not queue.consumers:
+                return
+            self.events.tell("consumer.deleted", event_properties.consumer_deleted, self, consumer)
+            if queue.auto_delete and not queue.consumers:
                 self.delete_queue(queue)
 
     def connection_ended(self, connection: Any) -> None:
@@ -484,6 +529,7 @@ class VirtualHost(QueueHost):
         """
         self.policies.put(policy, operator=operator)
         self._apply_policies()
+        self.events.tell("policy.set", event_properties.policy_set, self, policy)
         return self._define(PolicyPut.of(policy, operator=operator))
 
     def delete_policy(self, name: str, *, operator: bool = False) -> int | None:
@@ -491,6 +537,8 @@ class VirtualHost(QueueHost):
         if self.policies.remove(name, operator=operator) is None:
             return None
         self._apply_policies()
+        event = "operator.policy.cleared" if operator else "policy.cleared"
+        self.events.tell(event, event_properties.named, self, name)
         return self._define(PolicyDeleted(operator, name))
 
     def _apply_policies(self) -> None:

@@ -10,8 +10,14 @@ from typing import Any
 from broker.access.passwords import HASH_OF_NOBODY, hash_password, verify_password
 from broker.access.sasl import Credentials
 from broker.configuration import Permissions, UserAccount
+from broker.logs import get_logger
+
+log = get_logger("access")
 
 DEFAULT_EXCHANGE_ALIAS = "amq.default"
+
+CONFIGURED_USERS = "users"
+"""How the users of the configuration are called among the back ends."""
 
 
 class User:
@@ -23,6 +29,12 @@ class User:
         self.loopback_only = account.loopback_only
         self._password_hash = account.password_hash or hash_password(account.password.encode())
         self._permissions = {permissions.vhost: _compile(permissions) for permissions in account.permissions}
+
+    @classmethod
+    def known_elsewhere(cls, name: str, permissions: Iterable[Permissions], tags: Iterable[str] = ()) -> User:
+        """Return a user whose password somebody else knows; it has none here."""
+        account = UserAccount(name, password_hash=HASH_OF_NOBODY, tags=tuple(tags), permissions=tuple(permissions))
+        return cls(account)
 
     def __repr__(self) -> str:
         return f"User({self.name!r})"
@@ -52,38 +64,66 @@ def _compile(permissions: Permissions) -> dict[str, re.Pattern[str]]:
     }
 
 
-class Authenticator:
-    """Knows the users, and counts who tried to be one."""
+class ConfiguredUsers:
+    """The users of the configuration."""
 
     def __init__(self, accounts: Iterable[UserAccount]) -> None:
         self._users = {account.name: User(account) for account in accounts}
+
+    def authenticate(self, credentials: Credentials, peer: Any) -> User | None:  # noqa: ARG002
+        """Return the user who has these credentials.
+
+        A client cannot tell from the time whether it was the name or the password that is wrong.
+        """
+        user = self._users.get(credentials.username)
+        if user is None:
+            verify_password(credentials.password, HASH_OF_NOBODY)
+            return None
+        return user if user.has_password(credentials.password) else None
+
+
+class Authenticator:
+    """Asks the back ends who a client is, and counts who tried to be somebody.
+
+    ``backends`` are names and back ends (see ``broker.access.backends``) in the order in which they are asked.
+    """
+
+    def __init__(self, accounts: Iterable[UserAccount]) -> None:
+        self.configured = ConfiguredUsers(accounts)
+        self.backends: list[tuple[str, Any]] = [(CONFIGURED_USERS, self.configured)]
         self.succeeded_count = 0
         self.failed_count = 0
 
     def authenticate(self, credentials: Credentials, peer: Any) -> tuple[User | None, str]:
         """Return the user, or None and why; the reason is for the log, and never for the client.
 
-        ``peer`` is the socket's peer name. A client cannot tell from text or time whether it was the name or the
-        password that is wrong.
+        ``peer`` is the socket's peer name. A client cannot tell from the text whether it was the name or the password
+        that is wrong.
         """
-        user = self._users.get(credentials.username)
-        reason = self._refusal(user, credentials, peer)
-        if reason:
+        user, reason = self._ask(credentials, peer)
+        if user is None:
             self.failed_count += 1
-            return None, reason
+            return None, f"user '{credentials.username}' {reason}"
         self.succeeded_count += 1
         return user, ""
 
-    @staticmethod
-    def _refusal(user: User | None, credentials: Credentials, peer: Any) -> str:
-        if user is None:
-            verify_password(credentials.password, HASH_OF_NOBODY)
-            return f"user '{credentials.username}' - invalid credentials"
-        if not user.has_password(credentials.password):
-            return f"user '{credentials.username}' - invalid credentials"
-        if user.loopback_only and not is_loopback(peer):
-            return f"user '{credentials.username}' can only connect via localhost"
-        return ""
+    def _ask(self, credentials: Credentials, peer: Any) -> tuple[User | None, str]:
+        for name, backend in self.backends:
+            try:
+                user = backend.authenticate(credentials, peer)
+            except Exception:
+                # Foreign code, which can fail in any way. Whoever it might have turned away is not let in by others.
+                log.exception("authentication back end failed", authentication=name, user=credentials.username)
+                return None, f"- authentication back end '{name}' failed"
+            if user is None:
+                continue
+            if not isinstance(user, User):
+                log.error("authentication back end returned no User", authentication=name, returned=type(user).__name__)
+                return None, f"- authentication back end '{name}' failed"
+            if user.loopback_only and not is_loopback(peer):
+                return None, "can only connect via localhost"
+            return user, ""
+        return None, "- invalid credentials"
 
 
 def is_loopback(peer: Any) -> bool:

@@ -1,13 +1,15 @@
 cimport cython
 
 from broker.clock cimport now_ms
+from broker.hooks.taps cimport Taps
 from broker.metrics.counters cimport Counters
-from broker.queueing.consumer cimport Consumer, DeliveryTarget
+from broker.queueing.consumer cimport Consumer
 from broker.queueing.message cimport Message, new_message
 from broker.queueing.queue cimport Queue
 from broker.routing.route cimport Route, RouteCache
 from broker.durability.queue_log cimport VirtualHostJournal
 from broker.session.confirms cimport Confirms
+from broker.session.content cimport EXPECT_METHOD, ContentReceiver
 from broker.session.outlet cimport Outlet
 from broker.session.unacked cimport UnackedDeliveries
 from protocol.amqp cimport content_header
@@ -16,10 +18,6 @@ from protocol.amqp.reader cimport FrameReader
 
 cdef int ACKNOWLEDGE
 cdef int REQUEUE
-
-cdef int EXPECT_METHOD
-cdef int EXPECT_HEADER
-cdef int EXPECT_BODY
 
 cdef unsigned int PUBLISH_MANDATORY
 cdef unsigned int PUBLISH_IMMEDIATE
@@ -30,13 +28,15 @@ cdef int ASKS
 
 
 @cython.final
-cdef class Channel(DeliveryTarget):
+cdef class Channel(ContentReceiver):
     cdef readonly Outlet connection
     cdef readonly unsigned int number
     cdef readonly object vhost
     cdef readonly dict consumers
     cdef readonly UnackedDeliveries unacked
     cdef public bint is_open
+    # As is_open, but a channel that is about to be closed gets nothing more.
+    cdef public bint accepts_deliveries
     cdef public bint close_sent
     cdef public unsigned int prefetch_count
     cdef public unsigned int global_prefetch_count
@@ -48,6 +48,7 @@ cdef class Channel(DeliveryTarget):
     cdef readonly set exchanges_allowed
     cdef Counters _counters
     cdef RouteCache _routes
+    cdef Taps _taps
     cdef VirtualHostJournal _journal
     cdef unsigned long long _delivery_tag
     cdef list _replies_waiting
@@ -59,24 +60,8 @@ cdef class Channel(DeliveryTarget):
     cdef bytes _header_received      # as the publisher sent it
     cdef int _header_delivery_mode
     cdef unsigned int _header_traits
-    # The content that is being received, and how far.
-    cdef int _content_state
-    cdef bytes _content_address
-    cdef unsigned int _content_flags
-    cdef bytes _content_header
-    cdef unsigned long long _content_left
-    cdef bytes _content_body
-    cdef list _content_pieces
-    cdef Py_ssize_t _content_received
-
-    cdef unsigned long long max_message_size_bytes
 
     cdef int receive_content(self, FrameReader reader) except -1
-    cdef int receive_publish(self, FrameReader reader) except -1
-    cdef int receive_header(self, FrameReader reader) except -1
-    cdef int receive_body(self, FrameReader reader) except -1
-    cdef int check_no_content(self) except -1
-    cdef int _complete_content(self) except -1
     cdef int _find_route(self, bytes address) except -1
     cdef int _learn_header(self, bytes header) except -1
     cdef int _publish(self, unsigned int flags, bytes body) except -1
@@ -91,3 +76,11 @@ cdef class Channel(DeliveryTarget):
     cpdef Queue settle_taken(
         self, Message message, unsigned long long position, Queue queue, Consumer consumer, int how
     )
+    cdef int _deliver_shown(
+        self,
+        Consumer consumer,
+        Message message,
+        unsigned long long position,
+        unsigned long long delivery_tag,
+        bint redelivered,
+    ) except -1

@@ -5,26 +5,22 @@ from typing import Any
 import cython
 
 from broker.dead_lettering.deaths import routing_keys_of
+from broker.hooks import event_properties
 from broker.publishing import publish_to_queues
-from broker.queueing.consumer import Consumer, DeliveryTarget
+from broker.queueing.consumer import Consumer
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
 from broker.routing.address import decode_address
 from broker.routing.gate import ASKS
 from broker.routing.route import Route
 from broker.session.confirms import Confirms
+from broker.session.content import ContentReceiver
 from broker.session.delivery_header import as_delivered, as_returned
 from broker.session.outlet import Outlet
 from broker.session.publish_checks import accept_properties, check_exchange
 from broker.session.unacked import ACKNOWLEDGE, REQUEUE, UnackedDeliveries
 from protocol.amqp import codec, content_header
-from protocol.amqp.errors import (
-    frame_error,
-    not_implemented,
-    precondition_failed,
-    syntax_error,
-    unexpected_frame,
-)
+from protocol.amqp.errors import not_implemented, precondition_failed, syntax_error
 from protocol.amqp.header_fields import TRAIT_ROUTED
 from protocol.amqp.methods import BasicCancel, BasicGetEmpty, BasicGetOk, BasicReturn, Method
 from protocol.amqp.reader import FrameReader
@@ -32,24 +28,13 @@ from protocol.amqp.reader import FrameReader
 if not cython.compiled:
     from broker.clock import now_ms
     from broker.queueing.message import new_message
-
-# What the channel expects next (specification, section 4.2.6).
-EXPECT_METHOD = 0
-EXPECT_HEADER = 1
-EXPECT_BODY = 2
-
-# Up to this size a body is received into its final place; the memory of larger ones is not taken on the mere word
-# of the publisher, but piece by piece as they come.
-BODY_PREALLOCATED_SIZE_MAX_BYTES = 1024 * 1024
-
-# The absolute limit of RabbitMQ, whatever is configured.
-BODY_SIZE_MAX_BYTES = 512 * 1024 * 1024
+    from broker.session.content import EXPECT_METHOD
 
 PUBLISH_MANDATORY = 1
 PUBLISH_IMMEDIATE = 2
 
 
-class Channel(DeliveryTarget):
+class Channel(ContentReceiver):
     """One channel of a connection.
 
     Until channel.open it is not ``is_open``. When the broker has closed it for an error it is ``close_sent``, and
@@ -57,13 +42,14 @@ class Channel(DeliveryTarget):
     """
 
     def __init__(self, connection: Outlet, number: int, vhost: Any, max_message_size_bytes: int) -> None:
+        super().__init__(max_message_size_bytes)
         self.connection = connection
         self.number = number
         self.vhost = vhost
-        self.max_message_size_bytes = max_message_size_bytes
         self.consumers: dict[str, Consumer] = {}
         self.unacked = UnackedDeliveries()
         self.is_open = False
+        self.accepts_deliveries = False
         self.close_sent = False
         self.prefetch_count = 0
         self.global_prefetch_count = 0
@@ -75,6 +61,7 @@ class Channel(DeliveryTarget):
         self.exchanges_allowed: set[str] = set()
         self._counters = connection.counters
         self._routes = vhost.routes
+        self._taps = vhost.taps
         self._journal = vhost.journal
         self._delivery_tag = 0
         self._replies_waiting: list[tuple[int, bytes]] = []
@@ -85,14 +72,6 @@ class Channel(DeliveryTarget):
         self._header_received = b""
         self._header_delivery_mode = 0
         self._header_traits = 0
-        self._content_state = EXPECT_METHOD
-        self._content_address = b""
-        self._content_flags = 0
-        self._content_header = b""
-        self._content_left = 0
-        self._content_body: bytes | None = None
-        self._content_pieces: list[bytes] = []
-        self._content_received = 0
 
     # Receiving content
 
@@ -101,7 +80,7 @@ class Channel(DeliveryTarget):
         if self._content_state != EXPECT_METHOD:
             self.check_no_content()
         if reader.payload_size > self.max_message_size_bytes:
-            raise self._too_large(reader.payload_size)
+            raise self.too_large(reader.payload_size)
         route = self._route
         if route is None or route.stale or not reader.same_address(route.address):
             self._find_route(reader.address_octets())
@@ -109,89 +88,11 @@ class Channel(DeliveryTarget):
             self._learn_header(reader.header_octets())
         return self._publish(reader.flags, reader.payload_octets())
 
-    def receive_publish(self, reader: FrameReader) -> int:
-        """Take a basic.publish whose content is still to come."""
-        self.check_no_content()
-        self._content_address = reader.address_octets()
-        self._content_flags = reader.flags
-        self._content_state = EXPECT_HEADER
-        return 0
-
-    def receive_header(self, reader: FrameReader) -> int:
-        """Take a content header."""
-        if self._content_state != EXPECT_HEADER:
-            self.check_no_content()
-            raise unexpected_frame("expected method frame, got non method frame instead")
-        header = reader.payload_octets()
-        if content_header.weight(header) != 0:
-            raise unexpected_frame("expected content header for class 60, got non content header frame instead", 60, 40)
-        class_id = content_header.class_id(header)
-        if class_id != 60:
-            text = f"expected content header for class 60, got one for class {class_id} instead"
-            raise unexpected_frame(text, 60, 40)
-        size: cython.ulonglong = content_header.body_size(header)
-        if size > BODY_SIZE_MAX_BYTES:
-            text = f"content body size {size} exceeds maximum allowed size {BODY_SIZE_MAX_BYTES}"
-            raise frame_error(text, 60, 40)
-        if size > self.max_message_size_bytes:
-            self._content_state = EXPECT_METHOD
-            raise self._too_large(size)
-        self._content_header = header
-        self._content_left = size
-        self._content_received = 0
-        if size == 0:
-            self._content_body = b""
-            return self._complete_content()
-        self._content_body = bytes(size) if size <= BODY_PREALLOCATED_SIZE_MAX_BYTES else None
-        self._content_state = EXPECT_BODY
-        return 0
-
-    def receive_body(self, reader: FrameReader) -> int:
-        """Take a piece of a content body."""
-        if self._content_state == EXPECT_METHOD:
-            raise unexpected_frame("expected method frame, got non method frame instead")
-        if self._content_state == EXPECT_HEADER:
-            self.check_no_content()
-        size: cython.Py_ssize_t = reader.payload_size
-        if cython.cast(cython.ulonglong, size) > self._content_left:
-            raise frame_error("content body frame exceeds remaining content size", 60, 40)
-        if self._content_body is not None:
-            reader.copy_payload(self._content_body, self._content_received)
-        elif size:
-            self._content_pieces.append(reader.payload_octets())
-        self._content_received += size
-        self._content_left -= size
-        if self._content_left == 0:
-            return self._complete_content()
-        return 0
-
-    def check_no_content(self) -> int:
-        """Refuse a method while content is expected."""
-        if self._content_state == EXPECT_HEADER:
-            raise unexpected_frame("expected content header for class 60, got non content header frame instead", 60, 40)
-        if self._content_state == EXPECT_BODY:
-            raise unexpected_frame("expected content body, got non content body frame instead", 60, 40)
-        return 0
-
-    def drop_content(self) -> None:
-        """Forget the content that was being received."""
-        self._content_state = EXPECT_METHOD
-        self._content_body = None
-        self._content_pieces = []
-
-    def _complete_content(self) -> int:
-        body = self._content_body
-        if body is None:
-            body = b"".join(self._content_pieces)
-        header = self._content_header
-        self.drop_content()
-        self._find_route(self._content_address)
+    def take_content(self, address: bytes, flags: cython.uint, header: bytes, body: bytes) -> int:
+        """Take a basic.publish whose content came in several frames."""
+        self._find_route(address)
         self._learn_header(header)
-        return self._publish(self._content_flags, body)
-
-    def _too_large(self, size: int) -> Exception:
-        text = f"message size {size} is larger than configured max size {self.max_message_size_bytes}"
-        return precondition_failed(text, 60, 40)
+        return self._publish(flags, body)
 
     # Publishing
 
@@ -201,6 +102,12 @@ class Channel(DeliveryTarget):
         check_exchange(self, route.exchange)
         self._route = route
         return 0
+
+    def find_route(self, address: bytes) -> Route:
+        """Return where a message goes that is not the one that the client has published, if it may go there."""
+        route: Route = self._routes.resolve(address)
+        check_exchange(self, route.exchange)
+        return route
 
     def _learn_header(self, header: bytes) -> int:
         mode: cython.int = content_header.delivery_mode(header)
@@ -226,6 +133,9 @@ class Channel(DeliveryTarget):
             raise not_implemented("immediate=true", 60, 40)
         route: Any = self._route
         message = new_message(route.address, self._header, body, self._header_delivery_mode == 2, self._header_traits)
+        if self._taps.publishing is not None:
+            self._taps.publishing.publish(self, route, message, flags)
+            return 0
         if self.transaction is not None:
             self.transaction.publish(route, message, flags)
             return 0
@@ -298,6 +208,12 @@ class Channel(DeliveryTarget):
             else:
                 self._count_published(batch)
         return 0
+
+    def drop(self) -> None:
+        """Take a publish that is to go nowhere as if it had been published."""
+        self._counters.messages_received += 1
+        if self.confirms is not None:
+            self._count_published(0)
 
     def _count_unroutable(self, route: Route, message: Message, flags: cython.uint) -> None:
         if flags & PUBLISH_MANDATORY:
@@ -405,7 +321,7 @@ class Channel(DeliveryTarget):
 
     def has_credit(self, no_ack: cython.bint) -> bool:
         """Return whether a consumer of this channel may get a message now."""
-        if self.connection.congested or not self.is_open:
+        if self.connection.congested or not self.accepts_deliveries:
             return False
         return no_ack or self.global_prefetch_count == 0 or self.consumed_unacked_count < self.global_prefetch_count
 
@@ -424,6 +340,8 @@ class Channel(DeliveryTarget):
             self.unacked.append(delivery_tag, message, position, consumer.queue, consumer, connection.turn.tick)
         if redelivered:
             self._counters.messages_redelivered += 1
+        if self._taps.delivering is not None:
+            return self._deliver_shown(consumer, message, position, delivery_tag, redelivered)
         if redelivered or message.traits:
             message = as_delivered(consumer.queue, message, position)
         connection.output.put_deliver(
@@ -437,6 +355,34 @@ class Channel(DeliveryTarget):
             connection.frame_max,
         )
         return connection.written()
+
+    def _deliver_shown(
+        self,
+        consumer: Consumer,
+        message: Message,
+        position: cython.ulonglong,
+        delivery_tag: cython.ulonglong,
+        redelivered: cython.bint,
+    ) -> int:
+        """Send what the taps make of a message."""
+        taps: Any = self._taps.delivering
+        queue = consumer.queue
+        shown: Message | None = taps.shown(self, queue, consumer, as_delivered(queue, message, position), redelivered)
+        if shown is not None:
+            connection = self.connection
+            connection.output.put_deliver(
+                self.number,
+                consumer.wire_tag,
+                delivery_tag,
+                redelivered,
+                shown.address,
+                shown.header,
+                shown.body,
+                connection.frame_max,
+            )
+            connection.written()
+            taps.delivered(self, queue, message, redelivered)
+        return 0
 
     def get(self, queue: Queue, no_ack: bool) -> None:
         """Send the first message of a queue (basic.get)."""
@@ -456,16 +402,25 @@ class Channel(DeliveryTarget):
         if queue.taken_redelivered:
             self._counters.messages_redelivered += 1
         exchange, routing_key = decode_address(message.address)
+        redelivered = queue.taken_redelivered
+        shown: Any = as_delivered(queue, message, queue.taken_position)
+        taps: Any = self._taps.delivering
+        if taps is not None:
+            shown = taps.shown(self, queue, None, shown, redelivered)
+            if shown is None:
+                return
         self.send_content(
             BasicGetOk(
                 delivery_tag=self._delivery_tag,
-                redelivered=queue.taken_redelivered,
+                redelivered=redelivered,
                 exchange=exchange,
                 routing_key=routing_key,
                 message_count=queue.ready_count(),
             ),
-            as_delivered(queue, message, queue.taken_position),
+            shown,
         )
+        if taps is not None:
+            taps.delivered(self, queue, message, redelivered)
 
     def wake_consumers(self) -> None:
         """Let the queues of this channel's consumers go on, because credit has come."""
@@ -539,15 +494,17 @@ class Channel(DeliveryTarget):
 
     def open(self) -> None:
         """Become usable (channel.open)."""
-        self.is_open = True
+        self.is_open = self.accepts_deliveries = True
         self._counters.channels_opened += 1
+        self.vhost.events.tell("channel.created", event_properties.channel_created, self)
 
     def end(self) -> None:
         """Give everything back: consumers go, what is unacknowledged is requeued. The caller forgets the channel."""
         if not self.is_open:
             return
-        self.is_open = False
+        self.is_open = self.accepts_deliveries = False
         self._counters.channels_closed += 1
+        self.vhost.events.tell("channel.closed", event_properties.channel_closed, self)
         self.drop_content()
         if self.transaction is not None:
             self.transaction.rollback()

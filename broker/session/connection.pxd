@@ -39,6 +39,7 @@ cdef class Connection(Outlet):
     cdef readonly dict channels
     cdef public int state
     cdef public object handshake
+    cdef readonly str mechanism
     cdef public dict client_properties
     cdef public unsigned int channel_max
     cdef public unsigned int heartbeat_s

@@ -4,6 +4,8 @@ from typing import Any
 
 import cython
 
+from broker.hooks import event_properties
+from broker.hooks.events import INTERNAL_USER
 from broker.logs import get_logger
 from broker.session.channel import Channel
 from broker.session.handshake import Handshake
@@ -92,6 +94,7 @@ class Connection(Outlet):
         self.channels: dict[int, Channel] = {}
         self.state = STATE_PREAMBLE
         self.handshake: Handshake | None = None
+        self.mechanism = ""
         self.client_properties: dict[str, Any] = {}
         self.channel_max = 0
         self.heartbeat_s = 0
@@ -145,6 +148,7 @@ class Connection(Outlet):
             self.vhost.connection_ended(self)
         if self.broker.dismiss(self):
             self.counters.connections_closed += 1
+            self.broker.events.tell("connection.closed", event_properties.connection_closed, self)
             reason = self._close_reason or ("client closed the socket without connection.close" if abrupt else "")
             log.info(
                 "connection closed",
@@ -304,10 +308,14 @@ class Connection(Outlet):
         handle = CHANNEL_METHODS.get(type(method))
         if handle is None:
             raise command_invalid("unimplemented method", method.class_id, method.method_id)
+        events = self.broker.events
+        events.acting_user = self.user.name
         try:
             handle(channel, method)
         except AMQPError as error:
             raise error.of_method(method) from None
+        finally:
+            events.acting_user = INTERNAL_USER
 
     def _method_on_closed(self, channel: Channel, method: Method) -> None:
         if channel.close_sent:
@@ -450,8 +458,10 @@ class Connection(Outlet):
     def opened(self, vhost: Any) -> None:
         """Become usable: the handshake is over."""
         self.vhost = vhost
+        self.mechanism = "" if self.handshake is None else self.handshake.mechanism_name
         self.handshake = None
         self.state = STATE_RUNNING
+        self.broker.events.tell("connection.created", event_properties.connection_created, self)
 
     def _end_channels(self) -> None:
         channels = list(self.channels.values())

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.access.sasl import MECHANISMS, MalformedResponseError
+from broker.hooks import event_properties
 from broker.logs import get_logger
 from broker.session.server_properties import server_properties
 from protocol.amqp.errors import (
@@ -104,6 +105,14 @@ class Handshake:
             connection.send_method(0, ConnectionSecure())
             return
         user, refusal = connection.broker.authenticate(credentials, connection.peer)
+        connection.broker.events.tell(
+            "user.authentication." + ("success" if user is not None else "failure"),
+            event_properties.authentication,
+            connection,
+            credentials.username,
+            self.mechanism_name,
+            refusal,
+        )
         if user is None:
             log.warning("login refused", connection=connection.name, reason=refusal)
             raise access_refused(

@@ -44,9 +44,12 @@ class Transaction:
         settlements = self._settlements
         self._publishes, self._settlements = [], []
         queues: dict[Queue, None] = {}
+        taps = channel.vhost.taps.publishing
         channel.vhost.journal.begin_unit()
         try:
             for route, message, flags in publishes:
+                if taps is not None:
+                    taps.routed(channel, route, message)
                 channel.put_message(route, message, flags)
             for _, message, position, queue, consumer, how in settlements:
                 queues[channel.settle_taken(message, position, queue, consumer, how)] = None

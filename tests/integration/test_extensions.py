@@ -3,13 +3,16 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
-from pamqp.commands import Basic, Confirm, Exchange, Tx
+from pamqp.commands import Basic, Confirm, Connection, Exchange, Queue, Tx
 
 from tests.conftest import StartBroker
 from tests.support.broker_process import BrokerProcess
+from tests.support.raw_client import RawClient
 
 pytestmark = pytest.mark.haypile_only
 
@@ -18,29 +21,44 @@ EXCHANGE = Exchange.Declare(exchange="x", exchange_type="x-round-robin", durable
 INSTALL_TIMEOUT_S = 60
 
 
-def example(language: str) -> str:
-    """The first block of that language in the documentation."""
-    found = re.search(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[1]
+def examples(language: str) -> list[str]:
+    """The blocks of that language in the documentation."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def distribution(name: str) -> tuple[str, str]:
+    """The module and the ``pyproject.toml`` of the example of that name; all but the first give only entry points."""
+    (entries,) = [block for block in examples("toml") if f'= "{name}:' in block]
+    loaded = entries.partition(f'= "{name}:')[2].partition('"')[0]
+    (module,) = [block for block in examples("python") if re.search(rf"^(class|def) {loaded}\b", block, re.MULTILINE)]
+    if "[project]" not in entries:
+        first = examples("toml")[0].partition("[project.entry-points")[0]
+        entries = first.replace("haypile-round-robin", name.replace("_", "-")) + entries
+    return module, entries
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory that the example is installed in, built by pip without a network."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
-    (source / "haypile_round_robin.py").write_text(example("python"))
-    (source / "pyproject.toml").write_text(example("toml"))
-    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
-    assert done.returncode == 0, done.stderr
-    return target
+def install(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Install an example, built by pip without a network, and return the directory that it is in."""
+
+    @cache
+    def install(name: str) -> Path:
+        source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
+        module, project = distribution(name)
+        (source / f"{name}.py").write_text(module)
+        (source / "pyproject.toml").write_text(project)
+        options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
+        command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
+        assert done.returncode == 0, done.stderr
+        return target
+
+    return install
 
 
 @pytest.fixture
-def broker(start_broker: StartBroker, installed: Path) -> BrokerProcess:
-    return start_broker(environment={"PYTHONPATH": str(installed)})
+def broker(start_broker: StartBroker, install: Callable[[str], Path]) -> BrokerProcess:
+    return start_broker(environment={"PYTHONPATH": str(install("haypile_round_robin"))})
 
 
 def test_an_exchange_type_of_another_distribution(broker: BrokerProcess) -> None:
@@ -131,3 +149,70 @@ def test_a_broken_extension_stops_the_start(tmp_path: Path) -> None:
     )
     assert broker.log[-1] == reason
     assert "Traceback" not in broker.log_text
+
+
+def test_an_interceptor_of_another_distribution(start_broker: StartBroker, install: Callable[[str], Path]) -> None:
+    broker = start_broker(environment={"PYTHONPATH": str(install("haypile_guard"))})
+    assert '"distribution": "haypile-guard 1.0"' in broker.log_text
+    channel = broker.connect().open().channel()
+    channel.declare_queue("q")
+    channel.publish(b"body", "q", properties=Basic.Properties(headers={"internal": 1, "a": 2}, message_id="m"))
+    channel.consume("q")
+    seen = channel.deliver()
+    assert seen.body == b"body"
+    assert seen.properties.headers == {"a": 2, "published-by": "guest"}
+    assert seen.properties.message_id == "m"
+    channel.publish(b"1234567812345678", "q")
+    channel.expect_channel_close(406, "PRECONDITION_FAILED - no card numbers here", Basic.Publish)
+
+
+def test_a_queue_argument_of_another_distribution(start_broker: StartBroker, install: Callable[[str], Path]) -> None:
+    broker = start_broker(environment={"PYTHONPATH": str(install("haypile_owner"))})
+    channel = broker.connect().open().channel()
+    channel.declare_queue("q", arguments={"x-owner": "billing"})
+    text = "PRECONDITION_FAILED - inequivalent arg 'x-owner' for queue 'q' in vhost '/': received 'shipping' "
+    channel = channel.refused(Queue.Declare(queue="q", arguments={"x-owner": "shipping"}), 406, text, starts_with=True)
+    channel.refused(
+        Queue.Declare(queue="other", arguments={"x-owner": "sales"}),
+        406,
+        "PRECONDITION_FAILED - invalid arg 'x-owner' for queue 'other' in vhost '/': "
+        "'sales' is none of billing, shipping",
+    )
+
+
+def test_an_authentication_back_end_of_another_distribution(
+    start_broker: StartBroker, install: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "accounts.json").write_text('{"ann": "secret"}')
+    environment = {
+        "PYTHONPATH": str(install("haypile_accounts")),
+        "ACCOUNTS_FILE": str(tmp_path / "accounts.json"),
+    }
+    broker = start_broker({"authentication": "users,accounts"}, environment)
+
+    def log_in(user: str, password: str) -> RawClient:
+        client = broker.connect()
+        client.start()
+        client.log_in(user, password)
+        return client
+
+    for user, password in (("ann", "secret"), ("guest", "guest")):
+        client = log_in(user, password)
+        client.tune_ok()
+        client.send(Connection.Open(virtual_host="/"))
+        client.expect(Connection.OpenOk)
+        client.channel().declare_queue(user)
+    close = log_in("ann", "guest").expect(Connection.Close)
+    assert (close.reply_code, "Login was refused" in close.reply_text) == (403, True)
+    broker.terminate()
+    broker.settings["authentication"] = "accounts"
+    broker.start()
+    log_in("guest", "guest").expect(Connection.Close)
+    log_in("ann", "secret").tune_ok()
+
+
+def test_a_back_end_that_is_not_installed_stops_the_start(tmp_path: Path) -> None:
+    broker = BrokerProcess(tmp_path / "data", {"authentication": "users,ldap"})
+    with pytest.raises(AssertionError, match="ended with code 7"):
+        broker.start()
+    assert broker.log[-1] == "haypile: authentication: no back end 'ldap' is installed; there are: none\n"

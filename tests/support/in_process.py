@@ -135,6 +135,7 @@ class InProcessBroker:
             JournalOptions(segment_size=SEGMENT_SIZE_BYTES, first_segment_size=SEGMENT_SIZE_BYTES),
             lambda _, error: self.errors.append(error),
         )
+        self.events = self.vhost.events
         self.vhosts = {"/": self.vhost}
         self.vhost.attach(self.loop)  # type: ignore[arg-type]
         self.settle()

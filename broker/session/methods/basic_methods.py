@@ -58,7 +58,7 @@ def consume(channel: Any, method: BasicConsume) -> None:
     channel.consumers[tag] = consumer
     if not method.nowait:
         channel.reply(BasicConsumeOk(consumer_tag=tag))
-    queue.add_consumer(consumer)
+    channel.vhost.add_consumer(consumer)
     queue.wake()
 
 

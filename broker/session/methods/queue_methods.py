@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.equivalence import QUEUE_ARGUMENTS, check_argument, check_flag
+from broker.hooks import queue_arguments
 from broker.queueing.arguments import check_queue_arguments, check_queue_properties, queue_type
 from broker.queueing.queue import Queue
 from broker.routing.exchange import Binding
@@ -72,10 +73,11 @@ def declare(channel: Any, method: QueueDeclare) -> None:
             check_flag("durable", resource, durable, queue.durable)
             check_flag("auto_delete", resource, method.auto_delete, queue.auto_delete)
             queue.touch()
-            for argument in QUEUE_ARGUMENTS:
+            for argument in (*QUEUE_ARGUMENTS, *queue_arguments.CHECKS):
                 check_argument(argument, resource, arguments, queue.arguments)
         else:
             check_queue_arguments(arguments, resource)
+            queue_arguments.check_extension_arguments(arguments, resource)
             _check_dead_letter_exchange(channel, arguments, resource, name)
             check_queue_properties(
                 queue_type(arguments),

@@ -86,6 +86,8 @@ def test_users_of_a_file(write: Any) -> None:
         ("listeners = []", "listeners = [] (from file {}); allowed is a list of"),
         ("listeners = ['x']", 'listeners = ["x"] (from file {}); allowed is a list of "host:port" with a port from 0'),
         ("vhosts = ['a', 'a']", "vhosts (from file {}): 'a' is there more than once"),
+        ("authentication = ['users', 'users']", "authentication (from file {}): 'users' is there more than once"),
+        ("authentication = []", "authentication = [] (from file {}); allowed is a list of"),
         ("memory_high_watermark_ratio = 1.5", "(from file {}); allowed is a number above 0, at most 1"),
         ("[log]\nlevel = 'loud'", 'log.level = "loud" (from file {}); allowed is "debug" or "info" or "warning" or'),
         ("[metrics]\nper_object = 1", "metrics.per_object = 1 (from file {}); allowed is true or false"),
@@ -108,6 +110,13 @@ def test_errors_name_variables_and_flags() -> None:
         'log.format = "xml" (from flag --log-format); allowed'
     )
     assert error_of(None, {"HAYPILE_HEARTBEAT": "1"}).startswith("HAYPILE_HEARTBEAT: unknown variable; known variables")
+
+
+def test_tracing_is_for_virtual_hosts_that_there_are() -> None:
+    assert load(None, None, {"vhosts": "a,b", "tracing": "b"}).tracing == ("b",)
+    assert (
+        error_of(None, None, {"vhosts": "a", "tracing": "a,b"}) == 'tracing = ["a", "b"]: \'b\' is not among the vhosts'
+    )
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
