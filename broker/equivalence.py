@@ -27,6 +27,20 @@ QUEUE_ARGUMENTS = (
 )
 """The arguments that are compared, in this order; others may differ, as in RabbitMQ."""
 
+OWN_ARGUMENTS = (
+    "x-delivery-limit",
+    "x-redelivery-delay",
+    "x-redelivery-delay-multiplier",
+    "x-redelivery-delay-max",
+    "x-deduplication",
+    "x-deduplication-window",
+    "x-deduplication-count",
+    "x-deduplication-header",
+    "x-delayed",
+    "x-group-header",
+)
+"""What is compared too, because it means something here on every queue."""
+
 DEFAULT_QUEUE_TYPE = "classic"
 
 _MISSING = object()

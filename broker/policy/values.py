@@ -123,5 +123,5 @@ dead_letter_strategy = one_of(DEAD_LETTER_STRATEGIES, "invalid_dlx_strategy")
 
 def queue_version(value: Any) -> None:
     """The version of a classic queue's store."""
-    if integer(value) not in (1, 2):
+    if not_negative(value) not in (1, 2):
         raise InvalidValueError(f"\"unsupported queue version '{value}'\"")

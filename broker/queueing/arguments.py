@@ -25,7 +25,7 @@ VALIDATORS: Mapping[str, values.Check] = {
     "x-queue-type": _queue_type,
     "x-expires": SETTINGS["expires"].check,
     "x-message-ttl": SETTINGS["message-ttl"].check,
-    "x-dead-letter-routing-key": values.text,
+    "x-dead-letter-routing-key": values.short_text,
     "x-max-length": SETTINGS["max-length"].check,
     "x-max-length-bytes": SETTINGS["max-length-bytes"].check,
     "x-max-priority": SETTINGS["max-priority"].check,
@@ -104,17 +104,20 @@ def check_queue_arguments(arguments: Mapping[str, Any], resource: str) -> None:
     if not isinstance(dead_letter_exchange, str):
         received = format_type(dead_letter_exchange)
         raise precondition_failed(f"invalid type '{received}' for arg 'x-dead-letter-exchange' in {resource}")
+    unsupported: tuple[str, ...] = ()
     for name, check in VALIDATORS.items():
-        if name in arguments and name not in UNSUPPORTED_ARGUMENTS.get(queue_type(arguments), ()):
+        if name in arguments and name not in unsupported:
             try:
                 check(arguments[name])
                 if name in REQUIREMENTS:
                     REQUIREMENTS[name](arguments)
             except InvalidValueError as error:
                 raise precondition_failed(f"invalid arg '{name}' for {resource}: {error}") from None
-    kind = queue_type(arguments)
-    for name in UNSUPPORTED_ARGUMENTS[kind]:
+        if name == "x-queue-type":
+            unsupported = UNSUPPORTED_ARGUMENTS[queue_type(arguments)]
+    for name in unsupported:
         if name in arguments:
+            kind = queue_type(arguments)
             raise precondition_failed(f"invalid arg '{name}' for {resource} of queue type rabbit_{kind}_queue")
 
 

@@ -26,13 +26,24 @@ class ConsumerList:
 
     def add(self, consumer: Consumer) -> None:
         """Add a consumer behind the others of its priority."""
+        if consumer.priority and not self._ranked:
+            self._set_ranked()
         self._insert(consumer)
         if self.single and self.active is None:
             self.active = consumer
-        if consumer.priority:
-            self._ranked = True
+
+    def _set_ranked(self) -> None:
+        # From here on those who have had their turn stand at the end of their equals.
+        self.consumers[:] = self.consumers[self._turn :] + self.consumers[: self._turn]
+        self._turn = 0
+        self._ranked = True
 
     def _insert(self, consumer: Consumer) -> None:
+        if not self._ranked and not self.single:
+            # Its turn comes after that of all the others.
+            self.consumers.insert(self._turn, consumer)
+            self._turn += 1
+            return
         index = len(self.consumers)
         while index and self.consumers[index - 1].priority < consumer.priority:
             index -= 1
@@ -40,7 +51,10 @@ class ConsumerList:
 
     def remove(self, consumer: Consumer) -> bool:
         """Remove a consumer. Returns whether another one has become active by that."""
-        self.consumers.remove(consumer)
+        index = self.consumers.index(consumer)
+        del self.consumers[index]
+        if index < self._turn:
+            self._turn -= 1
         if self._ranked:
             self._ranked = any(one.priority for one in self.consumers)
         if consumer is not self.active:

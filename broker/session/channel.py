@@ -33,6 +33,10 @@ if not cython.compiled:
 PUBLISH_MANDATORY = 1
 PUBLISH_IMMEDIATE = 2
 
+NACK_REQUEUE = 2
+
+GIVEN_BACK_MAX = 1024
+
 
 class Channel(ContentReceiver):
     """One channel of a connection.
@@ -64,6 +68,8 @@ class Channel(ContentReceiver):
         self._taps = vhost.taps
         self._journal = vhost.journal
         self._delivery_tag = 0
+        # Of deliveries that were late and are in their queues again; the client may still settle them.
+        self._given_back: set[int] = set()
         self._replies_waiting: list[tuple[int, bytes]] = []
         self._confirms_owed = False
         self._waits_for_journal = False
@@ -200,6 +206,8 @@ class Channel(ContentReceiver):
             rejected = published.rejected
         else:
             self._count_unroutable(route, message, flags)
+        if rejected and self.transaction is not None:
+            self.transaction.was_rejected = True
         if self.confirms is not None:
             if rejected:
                 self._counters.messages_received_confirm += 1
@@ -268,13 +276,15 @@ class Channel(ContentReceiver):
             # A basic.ack must not cover it, so what comes before is acknowledged first.
             if rejected > confirms.confirmed + 1:
                 self._acknowledge(80, *confirms.mark_confirmed(rejected - 1))
-            self._acknowledge(120, *confirms.mark_confirmed(rejected))
+            delivery_tag, multiple = confirms.mark_confirmed(rejected)
+            # The bit "requeue" has no meaning for publishers; RabbitMQ sends its default.
+            self._acknowledge(120, delivery_tag, multiple | NACK_REQUEUE)
             self._counters.messages_confirmed -= 1
         if confirms.due > confirms.confirmed:
             self._acknowledge(80, *confirms.mark_confirmed(confirms.due))
 
-    def _acknowledge(self, method_id: int, delivery_tag: int, multiple: bool) -> None:
-        self.connection.output.put_acknowledgement(self.number, method_id, delivery_tag, multiple)
+    def _acknowledge(self, method_id: int, delivery_tag: int, flags: int) -> None:
+        self.connection.output.put_acknowledgement(self.number, method_id, delivery_tag, flags)
         self.connection.written()
 
     def journal_durable(self, batch: int) -> bool:
@@ -314,8 +324,24 @@ class Channel(ContentReceiver):
     def consumer_cancelled(self, consumer: Consumer) -> None:
         """Tell the client that its queue has gone, if it can be told (consumer cancel notification)."""
         self.consumers.pop(consumer.tag, None)
-        if self.connection.capabilities.get("consumer_cancel_notify") is True:
+        if self.tells_cancellations():
             self.reply(BasicCancel(consumer_tag=consumer.tag, nowait=True))
+
+    def tells_cancellations(self) -> bool:
+        """Return whether the client wants to know when a consumer is cancelled by the broker."""
+        return self.connection.capabilities.get("consumer_cancel_notify") is True
+
+    def cancel_late(self, consumer: Consumer, delivery_tags: list[int]) -> None:
+        """Cancel a consumer that has taken too long, and put what is late back into its queue."""
+        self.vhost.remove_consumer(consumer)
+        self.consumer_cancelled(consumer)
+        for delivery_tag in delivery_tags:
+            self._settle_one(delivery_tag, REQUEUE)
+        self._given_back.update(delivery_tags)
+        while len(self._given_back) > GIVEN_BACK_MAX:
+            self._given_back.discard(min(self._given_back))
+        if not consumer.queue.deleted:
+            consumer.queue.wake()
 
     # Delivering
 
@@ -442,6 +468,9 @@ class Channel(ContentReceiver):
         if delivery_tag == 0 and multiple:
             delivery_tag = unacked.last_tag()
         elif not unacked.contains(delivery_tag):
+            if delivery_tag in self._given_back:
+                self._given_back.discard(delivery_tag)
+                return 0
             raise precondition_failed(f"unknown delivery tag {delivery_tag}", 60, method_id)
         if self.transaction is not None:
             self.transaction.settle(delivery_tag, multiple, how)

@@ -1,10 +1,15 @@
-"""Consumers that sit on a message too long (``x-consumer-timeout``): their channel is closed, as RabbitMQ does."""
+"""Consumers that sit on a message too long (``x-consumer-timeout``).
+
+As in RabbitMQ 4.3 they are cancelled and what is late goes back to its queue, if the client understands that; if not,
+the channel is closed. Other consumers of the channel go on, and a late acknowledgement does no harm.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from broker.logs import get_logger
+from broker.queueing.consumer import Consumer
 from broker.session.names import queue_resource
 from protocol.amqp.errors import precondition_failed
 
@@ -14,7 +19,7 @@ TIMEOUT_ARGUMENT = "x-consumer-timeout"
 
 
 def check(connection: Any, *, tick: int, tick_ms: int, default_ms: int) -> None:
-    """Close the channels of a connection that hold a delivery longer than allowed.
+    """Cancel the consumers of a connection that hold a delivery longer than allowed.
 
     ``tick`` is the time in ticks of ``tick_ms``, as deliveries are stamped with it. What is allowed is said by the
     consumer, by its queue, or by ``default_ms``; 0 is no limit.
@@ -29,25 +34,34 @@ def check(connection: Any, *, tick: int, tick_ms: int, default_ms: int) -> None:
 
 
 def _check_channel(connection: Any, channel: Any, held_since: int, tick: int, tick_ms: int, default_ms: int) -> None:
+    late: dict[Consumer | None, list[int]] = {}
     for delivery_tag, queue, consumer, delivered_at in channel.unacked.delivered_before(held_since):
         timeout_ms = queue.settings.consumer_timeout_ms
         if consumer is not None:
             timeout_ms = consumer.arguments.get(TIMEOUT_ARGUMENT, timeout_ms)
         if timeout_ms is None:
             timeout_ms = default_ms
-        if timeout_ms and (tick - delivered_at) * tick_ms >= timeout_ms:
-            log.warning(
-                "consumer timeout",
-                connection=connection.name,
-                channel=channel.number,
-                consumer=consumer.tag if consumer is not None else None,
-                queue=queue_resource(channel, queue.name),
-                delivery_tag=delivery_tag,
-                timeout_ms=timeout_ms,
+        if not timeout_ms or (tick - delivered_at) * tick_ms < timeout_ms:
+            continue
+        log.warning(
+            "consumer timeout",
+            connection=connection.name,
+            channel=channel.number,
+            consumer=consumer.tag if consumer is not None else None,
+            queue=queue_resource(channel, queue.name),
+            delivery_tag=delivery_tag,
+            timeout_ms=timeout_ms,
+        )
+        if consumer is None or not channel.tells_cancellations():
+            connection.close_channel(
+                channel.number,
+                precondition_failed(
+                    f"delivery acknowledgement on channel {channel.number} timed out. "
+                    f"Timeout value used: {timeout_ms} ms. "
+                    "This timeout value can be configured, see consumers doc guide to learn more"
+                ),
             )
-            error = precondition_failed(
-                f"delivery acknowledgement on channel {channel.number} timed out. Timeout value used: {timeout_ms} ms. "
-                "This timeout value can be configured, see consumers doc guide to learn more"
-            )
-            connection.close_channel(channel.number, error)
             return
+        late.setdefault(consumer, []).append(delivery_tag)
+    for consumer, delivery_tags in late.items():
+        channel.cancel_late(consumer, delivery_tags)

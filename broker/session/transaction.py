@@ -8,6 +8,7 @@ from broker.queueing.consumer import Consumer
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
 from broker.routing.route import Route
+from protocol.amqp.errors import precondition_failed
 
 
 class Transaction:
@@ -20,6 +21,7 @@ class Transaction:
         self._channel = channel
         self._publishes: list[tuple[Route, Message, int]] = []
         self._settlements: list[tuple[int, Message, int, Queue, Consumer | None, int]] = []
+        self.was_rejected = False
 
     def publish(self, route: Route, message: Message, flags: int) -> None:
         """Publish a message at the commit."""
@@ -37,7 +39,10 @@ class Transaction:
             self._settlements.append((tag, message, unacked.position, unacked.queue, unacked.consumer, how))
 
     def commit(self) -> int:
-        """Do it all. Returns the batch of the journal that makes it durable."""
+        """Do it all. Returns the batch of the journal that makes it durable.
+
+        Raises ``ChannelException`` (PRECONDITION_FAILED) when a full queue has refused a publish; the rest is done.
+        """
         channel = self._channel
         # Whatever can be refused is refused before anything is done: an exchange may have gone since the publish.
         publishes = [(channel.final_route(route, message), message, flags) for route, message, flags in self._publishes]
@@ -58,6 +63,8 @@ class Transaction:
             batch: int = channel.vhost.journal.end_unit()
         for queue in queues:
             queue.wake()
+        if self.was_rejected:
+            raise precondition_failed("partial tx completion")
         return batch
 
     def rollback(self) -> None:

@@ -35,8 +35,13 @@ def split_fields(header: bytes) -> dict[bytes, bytes]:
 def split_table(table: bytes) -> dict[bytes, bytes]:
     """Return the fields of a well-formed table, given without its size, with their raw values."""
 
-def replace_fields(header: bytes, fields: dict[bytes, bytes], keep_expiration: bool = True) -> bytes:
-    """Return the header with these header fields in place of all that it has."""
+def replace_fields(
+    header: bytes, fields: dict[bytes, bytes], keep_expiration: bool = True, keep_empty: bool = False
+) -> bytes:
+    """Return the header with these header fields in place of all that it has.
+
+    Without any field left there is no table either, unless ``keep_empty``.
+    """
 
 def replace_reply_to(header: bytes, reply_to: bytes) -> bytes:
     """Return a header that has a reply-to with another one."""

@@ -198,7 +198,7 @@ def split_table(bytes table not None):
     return fields_between(octets_of(table), octets_of(table) + PyBytes_GET_SIZE(table))
 
 
-def replace_fields(bytes header not None, dict fields not None, bint keep_expiration=True):
+def replace_fields(bytes header not None, dict fields not None, bint keep_expiration=True, bint keep_empty=False):
     cdef HeaderLayout layout = lay_out(header)
     cdef unsigned int flags = <unsigned int>layout.flags
     cdef Py_ssize_t table_at = layout.table
@@ -212,7 +212,7 @@ def replace_fields(bytes header not None, dict fields not None, bint keep_expira
             table_at += 1 + octets_of(header)[table_at]
         after = table_at
     parts = [b"", header[CONTENT_HEADER_SIZE_MIN:table_at]]
-    if fields:
+    if fields or keep_empty:
         flags |= 1 << BIT_HEADERS
         table = b"".join([bytes((len(name),)) + name + fields[name] for name in fields])
         parts.append(len(table).to_bytes(4, "big") + table)
@@ -240,4 +240,4 @@ def visible(bytes header not None):
     for name in list(fields):
         if is_hidden(octets_of(name), PyBytes_GET_SIZE(name)):
             del fields[name]
-    return replace_fields(header, fields)
+    return replace_fields(header, fields, keep_empty=True)

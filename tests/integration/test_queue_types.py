@@ -63,8 +63,8 @@ def test_a_quorum_queue_has_no_global_prefetch(channel: RawChannel, quorum: str)
 
 
 def test_a_consumer_that_takes_too_long_loses_its_channel(start_broker: StartBroker) -> None:
-    broker = start_broker({"consumer-timeout-ms": "0"})
-    channel = broker.connect().open().channel(1)
+    broker = start_broker()
+    channel = broker.connect().open(capabilities={}).channel(1)
     channel.declare_queue("patient")
     channel.declare_queue("q", arguments={"x-consumer-timeout": 1000})
     channel.publish(b"1", "patient")
@@ -84,3 +84,27 @@ def test_a_consumer_that_takes_too_long_loses_its_channel(start_broker: StartBro
     message = channel.get("q")
     assert message is not None
     assert message.method.redelivered
+
+
+def test_a_client_that_understands_loses_only_the_consumer(start_broker: StartBroker) -> None:
+    broker = start_broker({"consumer-timeout-ms": "1000"})
+    channel = broker.connect().open().channel(1)
+    channel.declare_queue("patient", arguments={"x-consumer-timeout": 0})
+    channel.declare_queue("q")
+    channel.publish(b"1", "patient")
+    channel.publish(b"2", "q")
+    channel.consume("patient", "p")
+    patient = channel.deliver()
+    channel.consume("q", "late")
+    late = channel.deliver()
+    assert channel.expect(Basic.Cancel).consumer_tag == "late"
+    again = channel.get("q", no_ack=False)
+    assert again is not None
+    assert (again.body, again.method.redelivered) == (b"2", True)
+    # It may still answer, to no effect.
+    channel.send(Basic.Ack(late.method.delivery_tag))
+    channel.send(Basic.Ack(patient.method.delivery_tag))
+    channel.send(Basic.Ack(again.method.delivery_tag))
+    channel.expect_silence()
+    channel.refused(Basic.Ack(late.method.delivery_tag), 406, "PRECONDITION_FAILED - unknown delivery tag 2")
+    assert channel.client.channel(2).counts("q") == (0, 0)

@@ -10,7 +10,6 @@ from broker.session import direct_reply
 from broker.session.consumer_timeouts import TIMEOUT_ARGUMENT
 from broker.session.methods.queue_methods import check_exclusive_access, named_queue
 from broker.session.names import check_permission, generate, queue_resource
-from protocol.amqp.erlang_term import format_type
 from protocol.amqp.errors import access_refused, not_allowed, not_implemented, precondition_failed, resource_locked
 from protocol.amqp.methods import (
     BasicCancel,
@@ -26,6 +25,7 @@ from protocol.amqp.methods import (
 )
 
 GENERATED_TAG_PREFIX = "amq.ctag"
+_ARGUMENTS: dict[str, values.Check] = {"x-priority": values.integer, TIMEOUT_ARGUMENT: values.not_negative}
 
 
 def qos(channel: Any, method: BasicQos) -> None:
@@ -50,7 +50,8 @@ def consume(channel: Any, method: BasicConsume) -> None:
     """Start a consumer. ``no_local`` is accepted and has no effect, as in RabbitMQ."""
     tag = method.consumer_tag or generate(GENERATED_TAG_PREFIX)
     if method.queue == direct_reply.PSEUDO_QUEUE:
-        _refuse_known_tag(channel, tag)
+        if channel.reply_queue is None:
+            _refuse_known_tag(channel, tag)
         consumer = direct_reply.consume(channel, tag, no_ack=method.no_ack, arguments=dict(method.arguments))
     else:
         consumer = _new_consumer(channel, method, tag)
@@ -93,15 +94,12 @@ def _new_consumer(channel: Any, method: BasicConsume, tag: str) -> Consumer:
 
 
 def _check_arguments(method: BasicConsume, resource: str) -> None:
-    priority = method.arguments.get("x-priority", 0)
-    if isinstance(priority, bool) or not isinstance(priority, int):
-        text = f'"expected integer, got {format_type(priority)}"'
-        raise precondition_failed(f"invalid arg 'x-priority' for {resource}: {text}")
-    timeout = method.arguments.get(TIMEOUT_ARGUMENT, 0)
-    try:
-        values.not_negative(timeout)
-    except values.InvalidValueError as error:
-        raise precondition_failed(f"invalid arg '{TIMEOUT_ARGUMENT}' for {resource}: {error}") from None
+    for name, check in _ARGUMENTS.items():
+        if name in method.arguments:
+            try:
+                check(method.arguments[name])
+            except values.InvalidValueError as error:
+                raise precondition_failed(f"invalid arg '{name}' for {resource}: {error}") from None
     if "x-stream-offset" in method.arguments:
         raise precondition_failed(f"invalid arg 'x-stream-offset' for {resource} of queue type rabbit_classic_queue")
 

@@ -38,6 +38,8 @@ def declare(channel: Any, method: ExchangeDeclare) -> None:
         refuse_default_exchange(name)
         channel.vhost.find_exchange(name)
     else:
+        if not method.type:
+            raise precondition_failed("invalid exchange type ''")
         try:
             find_exchange_type(method.type)
         except InvalidDefinitionError as error:

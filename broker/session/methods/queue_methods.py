@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from broker.equivalence import QUEUE_ARGUMENTS, check_argument, check_flag
+from broker.equivalence import OWN_ARGUMENTS, QUEUE_ARGUMENTS, check_argument, check_flag
 from broker.hooks import queue_arguments
 from broker.queueing.arguments import check_queue_arguments, check_queue_properties, queue_type
 from broker.queueing.queue import Queue
@@ -73,7 +73,7 @@ def declare(channel: Any, method: QueueDeclare) -> None:
             check_flag("durable", resource, durable, queue.durable)
             check_flag("auto_delete", resource, method.auto_delete, queue.auto_delete)
             queue.touch()
-            for argument in (*QUEUE_ARGUMENTS, *queue_arguments.CHECKS):
+            for argument in (*QUEUE_ARGUMENTS, *OWN_ARGUMENTS, *queue_arguments.CHECKS):
                 check_argument(argument, resource, arguments, queue.arguments)
         else:
             check_queue_arguments(arguments, resource)
@@ -184,8 +184,10 @@ def unbind(channel: Any, method: QueueUnbind) -> None:
     exchange, queue = channel.vhost.exchanges.get(exchange_name), channel.vhost.queues.get(queue_name)
     batch = 0
     if exchange is not None and queue is not None:
-        check_exclusive_access(channel, queue)
-        batch = channel.vhost.unbind(Binding(exchange, queue, key, dict(method.arguments)))
+        binding = Binding(exchange, queue, key, dict(method.arguments))
+        if binding in exchange.bindings:
+            check_exclusive_access(channel, queue)
+            batch = channel.vhost.unbind(binding)
     channel.reply(QueueUnbindOk(), batch)
 
 

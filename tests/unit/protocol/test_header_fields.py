@@ -139,4 +139,4 @@ def test_hidden_fields_are_not_visible() -> None:
     shown = decode_properties(header_fields.visible(header))
     assert shown.headers == {"a": 1, "CC": ["j"]}
     assert shown.priority == 1
-    assert decode_properties(header_fields.visible(encoded(headers={"BCC": ["k"]}))).headers is None
+    assert decode_properties(header_fields.visible(encoded(headers={"BCC": ["k"]}))).headers == {}
