@@ -283,7 +283,6 @@ class VirtualHost(QueueHost):
         removed = exchange.detach()
         for binding in removed:
             self._forget_binding(binding)
-            self.events.tell("binding.deleted", event_properties.binding, self, binding)
         for source in {binding.source for binding in removed if binding.source is not exchange}:
             batch = self._delete_if_unused(source) or batch
         return batch
@@ -316,6 +315,7 @@ class VirtualHost(QueueHost):
         """Add a binding, without a word to the journal. Returns whether it is new."""
         if not binding.source.bind(binding):
             return False
+        self._hooks.bindings_changed(binding.source)
         if isinstance(binding.destination, Queue):
             self._bindings_of_queue.setdefault(binding.destination, {})[binding] = None
         return True
@@ -325,11 +325,12 @@ class VirtualHost(QueueHost):
         if binding.source.unbind(binding) is None:
             return 0
         self._forget_binding(binding)
-        self.events.tell("binding.deleted", event_properties.binding, self, binding)
         batch = self._define(binding_definition(Unbound, binding)) if is_durable(binding) else 0
         return self._delete_if_unused(binding.source) or batch
 
     def _forget_binding(self, binding: Binding) -> None:
+        self._hooks.bindings_changed(binding.source)
+        self.events.tell("binding.deleted", event_properties.binding, self, binding)
         if isinstance(binding.destination, Queue):
             bindings = self._bindings_of_queue.get(binding.destination)
             if bindings is not None:
@@ -417,7 +418,7 @@ class VirtualHost(QueueHost):
             self._exclusive_queues.get(queue.exclusive_owner, {}).pop(queue, None)
         for binding in self._bindings_of_queue.pop(queue, {}):
             binding.source.unbind(binding)
-            self.events.tell("binding.deleted", event_properties.binding, self, binding)
+            self._forget_binding(binding)
             batch = self._delete_if_unused(binding.source) or batch
         consumers = list(queue.consumers)
         queue.consumers.clear()

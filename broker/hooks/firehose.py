@@ -31,17 +31,20 @@ class Firehose:
         self._vhost = vhost
         self._exchange = vhost.exchanges[TRACE_EXCHANGE]
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anything is bound to the exchange."""
+        return bool(self._exchange.bindings)
+
     def published(self, channel: Any, message: Message, queues: Sequence[Queue]) -> None:
         """Tell of a message that is about to get into ``queues``."""
-        if self._exchange.bindings:
-            names = [queue.name for queue in queues[:NAMES_MAX]]
-            exchange = decode_address(message.address)[0]
-            self._tell(f"publish.{exchange}", channel, message, {"routed_queues": names})
+        names = [queue.name for queue in queues[:NAMES_MAX]]
+        exchange = decode_address(message.address)[0]
+        self._tell(f"publish.{exchange}", channel, message, {"routed_queues": names})
 
     def delivered(self, channel: Any, queue: Queue, message: Message, redelivered: bool) -> None:
         """Tell of a message that has been sent to a client."""
-        if self._exchange.bindings:
-            self._tell(f"deliver.{queue.name}", channel, message, {"redelivered": int(redelivered)})
+        self._tell(f"deliver.{queue.name}", channel, message, {"redelivered": int(redelivered)})
 
     def _tell(self, routing_key: str, channel: Any, message: Message, extra: dict[str, Any]) -> None:
         exchange = decode_address(message.address)[0]

@@ -6,12 +6,13 @@ from functools import partial
 from typing import Any
 
 from broker.hooks import interceptors
-from broker.hooks.firehose import Firehose
+from broker.hooks.firehose import TRACE_EXCHANGE, Firehose
 from broker.hooks.internal_publish import PERSISTENT
 from broker.hooks.taps import Taps
 from broker.queueing.consumer import Consumer
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
+from broker.routing.exchange import Exchange
 from broker.routing.route import Route
 from broker.session.publish_checks import accept_properties
 from protocol.amqp import content_header
@@ -21,7 +22,10 @@ PUBLISH_MANDATORY = 1
 
 
 class MessageHooks:
-    """The firehose of a virtual host and the interceptors, hung into ``taps`` while they are needed."""
+    """The firehose of a virtual host and the interceptors, hung into ``taps`` while they are needed.
+
+    The firehose is not, even if it is on, while nothing is bound to its exchange.
+    """
 
     def __init__(self, vhost: Any, taps: Taps) -> None:
         self._vhost = vhost
@@ -39,8 +43,14 @@ class MessageHooks:
         self._firehose = Firehose(self._vhost) if on else None
         self._hang_in()
 
+    def bindings_changed(self, source: Exchange) -> None:
+        """Take notice that a binding out of an exchange has come or gone."""
+        if source.name == TRACE_EXCHANGE:
+            self._hang_in()
+
     def _hang_in(self) -> None:
-        tracing = self._firehose is not None
+        self._heard = self._firehose if self._firehose is not None and self._firehose.is_heard else None
+        tracing = self._heard is not None
         self._taps.publishing = self if tracing or interceptors.PUBLISHING else None
         self._taps.delivering = self if tracing or interceptors.DELIVERING else None
 
@@ -72,8 +82,8 @@ class MessageHooks:
 
     def routed(self, channel: Any, route: Route, message: Message) -> None:
         """Take notice of where a message goes, just before it gets there."""
-        if self._firehose is not None:
-            self._firehose.published(channel, message, route.queues)
+        if self._heard is not None:
+            self._heard.published(channel, message, route.queues)
 
     # Delivering
 
@@ -102,5 +112,5 @@ class MessageHooks:
 
     def delivered(self, channel: Any, queue: Queue, message: Message, redelivered: bool) -> None:
         """Take notice of a message that was sent."""
-        if self._firehose is not None:
-            self._firehose.delivered(channel, queue, message, redelivered)
+        if self._heard is not None:
+            self._heard.delivered(channel, queue, message, redelivered)

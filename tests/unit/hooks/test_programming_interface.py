@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from broker.hooks.events import EVENT_EXCHANGE
+from broker.hooks.firehose import TRACE_EXCHANGE
 from broker.policy import validate_policy
 from broker.routing.exchange import Binding
 from protocol.amqp.properties import decode_properties
@@ -22,11 +23,36 @@ def broker(tmp_path: Path) -> Iterator[BareVirtualHost]:
 
 def test_taps_are_there_only_while_somebody_looks(broker: BareVirtualHost) -> None:
     vhost = broker.vhost
-    seen = [(vhost.tracing, vhost.taps.publishing is not None, vhost.taps.delivering is not None)]
-    for on in (True, True, False):
-        vhost.set_tracing(on)
-        seen.append((vhost.tracing, vhost.taps.publishing is not None, vhost.taps.delivering is not None))
-    assert seen == [(False,) * 3, (True,) * 3, (True,) * 3, (False,) * 3]
+    queue = broker.declare("traces")
+    trace = vhost.exchanges[TRACE_EXCHANGE]
+
+    def state() -> tuple[bool, bool, bool]:
+        return vhost.tracing, vhost.taps.publishing is not None, vhost.taps.delivering is not None
+
+    assert state() == (False, False, False)
+    vhost.set_tracing(True)
+    assert state() == (True, False, False)
+    vhost.bind(Binding(trace, queue, "publish.#"))
+    vhost.bind(Binding(trace, queue, "deliver.#"))
+    assert state() == (True, True, True)
+    vhost.unbind(Binding(trace, queue, "publish.#"))
+    assert state() == (True, True, True)
+    vhost.set_tracing(False)
+    assert state() == (False, False, False)
+    vhost.set_tracing(True)
+    assert state() == (True, True, True)
+    broker.restart()
+    vhost = broker.vhost
+    assert state() == (False, False, False)
+    vhost.set_tracing(True)
+    assert state() == (True, True, True)
+    vhost.delete_queue(vhost.queues["traces"])
+    assert state() == (True, False, False)
+    vhost.declare_exchange("x", "fanout", durable=True, auto_delete=False, internal=False, arguments={})
+    vhost.bind(Binding(vhost.exchanges[TRACE_EXCHANGE], vhost.exchanges["x"], "#"))
+    assert state() == (True, True, True)
+    vhost.delete_exchange(vhost.exchanges["x"])
+    assert state() == (True, False, False)
 
 
 def events(broker: BareVirtualHost) -> list[tuple[str, dict[str, Any]]]:
