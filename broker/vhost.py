@@ -19,13 +19,13 @@ from broker.durability.definitions import (
     PolicyDeleted,
     PolicyPut,
     QueueDeleted,
-    SeenKeys,
     Unbound,
     encode,
 )
-from broker.durability.queue_log import RECORD_KINDS, QueueLog, VirtualHostJournal
+from broker.durability.queue_log import QueueLog, VirtualHostJournal
 from broker.durability.replay import Replay
 from broker.durability.vhost_state import binding_definition, exchange_definition, is_durable, queue_definition
+from broker.effective_settings import EffectiveSettings, exchange_settings
 from broker.hooks import event_properties
 from broker.hooks.events import EVENT_EXCHANGE, Events
 from broker.hooks.firehose import TRACE_EXCHANGE
@@ -36,11 +36,9 @@ from broker.metrics.counters import Counters
 from broker.policy import Policy, PolicySet
 from broker.publishing import publish_to_queues
 from broker.queueing.consumer import Consumer
-from broker.queueing.deduplication import Deduplicator
 from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
-from broker.queueing.settings import QueueSettings, queue_settings, without_prefix
 from broker.routing.alternates import Alternates
 from broker.routing.default import default_exchange
 from broker.routing.exchange import Binding, Destination, Exchange
@@ -72,7 +70,6 @@ PREDECLARED_EXCHANGES = {
     EVENT_EXCHANGE: "topic",
 }
 INTERNAL_EXCHANGES = (TRACE_EXCHANGE, EVENT_EXCHANGE)
-_SEEN = RECORD_KINDS["seen"]
 
 
 class VirtualHost(QueueHost):
@@ -96,8 +93,7 @@ class VirtualHost(QueueHost):
         self._commit_wanted = False
         self._waiting: list[Any] = []
         self.next_queue_number = 1
-        self._shortest_consumer_timeout_ms = 0
-        self.policies = PolicySet()
+        self.settings = EffectiveSettings(self)
         self.timers = QueueTimers()
         self.transfers = Transfers(self)
         self.delays = DelayedExchanges(self)
@@ -227,7 +223,11 @@ class VirtualHost(QueueHost):
     def declare_exchange(
         self, name: str, type_name: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: dict[str, Any]
     ) -> int:
-        """Add an exchange that is not there yet. Raises ``InvalidDefinitionError`` for an unknown type."""
+        """Add an exchange that is not there yet.
+
+        Raises ``InvalidDefinitionError`` for an unknown type, or an argument with a value that it cannot have.
+        """
+        exchange_settings(arguments)
         exchange_type = find_exchange_type(type_name)(arguments)
         exchange = self.add_exchange(
             name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments
@@ -271,7 +271,7 @@ class VirtualHost(QueueHost):
             alternates=self._alternates,
         )
         self.exchanges[name] = exchange
-        self._configure_exchange(exchange)
+        self.settings.configure_exchange(exchange)
         return exchange
 
     def delete_exchange(self, exchange: Exchange) -> int:
@@ -396,7 +396,7 @@ class VirtualHost(QueueHost):
             turn=self.turn,
             host=self,
         )
-        self._configure_queue(queue)
+        self.settings.configure_queue(queue)
         if self.delays.adopt(queue):
             return queue
         self.queues[name] = queue
@@ -466,61 +466,12 @@ class VirtualHost(QueueHost):
             if not queue.deleted:
                 self.delete_queue(queue)
 
-    # Settings and policies
+    # Policies
 
-    def settings_of(self, queue: Queue) -> QueueSettings:
-        """Return the settings of a queue, from its arguments and the policies that apply to it."""
-        queue_type = queue.arguments.get("x-queue-type", "classic")
-        effective = self.policies.effective_for_queue(queue.name, queue_type, queue.arguments)
-        return queue_settings(effective, queue_type=queue_type)
-
-    def shortest_consumer_timeout_ms(self, default_ms: int) -> int:
-        """Return the shortest time that a consumer of any queue here may keep a message, 0 for no limit at all."""
-        timeouts = [timeout_ms for timeout_ms in (default_ms, self._shortest_consumer_timeout_ms) if timeout_ms]
-        return min(timeouts, default=0)
-
-    def note_consumer_timeout(self, timeout_ms: int) -> None:
-        """Take in that a queue or a consumer has a time limit of its own."""
-        if timeout_ms and (not self._shortest_consumer_timeout_ms or timeout_ms < self._shortest_consumer_timeout_ms):
-            self._shortest_consumer_timeout_ms = timeout_ms
-
-    def _configure_queue(self, queue: Queue) -> bool:
-        settings = self.settings_of(queue)
-        if settings == queue.settings:
-            return False
-        self.note_consumer_timeout(settings.consumer_timeout_ms or 0)
-        known = queue.deduplicator
-        queue.deduplicator = None
-        if settings.deduplication:
-            log = queue.log
-            queue.deduplicator = Deduplicator(
-                window_ms=settings.deduplication_window_ms,
-                count_max=settings.deduplication_count,
-                header_name=settings.deduplication_header,
-                on_remember=None if log is None else lambda key, at: self._write_seen(log.number, key, at),
-            )
-            if known is not None and known.header_name == queue.deduplicator.header_name:
-                for key, seen_at_ms in known.items():
-                    queue.deduplicator.restore(key, seen_at_ms)
-        queue.apply(settings)
-        return True
-
-    def _configure_exchange(self, exchange: Exchange) -> None:
-        alternate = self.policies.effective_for_exchange(exchange.name, exchange.arguments).get("alternate-exchange")
-        exchange.alternate = alternate
-        settings = queue_settings(without_prefix(exchange.arguments))
-        if settings.deduplication and exchange.deduplicator is None:
-            name = exchange.name
-            exchange.deduplicator = Deduplicator(
-                window_ms=settings.deduplication_window_ms,
-                count_max=settings.deduplication_count,
-                header_name=settings.deduplication_header,
-                on_remember=(lambda key, at: self._write_seen(name, key, at)) if exchange.durable else None,
-            )
-        exchange.forget_routes()
-
-    def _write_seen(self, owner: int | str, key: bytes, seen_at_ms: int) -> None:
-        self.journal.define(encode(SeenKeys(owner, [(key, seen_at_ms)])), _SEEN)
+    @property
+    def policies(self) -> PolicySet:
+        """The policies; they are changed with ``put_policy`` and ``delete_policy`` only."""
+        return self.settings.policies
 
     def put_policy(self, policy: Policy, *, operator: bool = False) -> int:
         """Add a policy, or replace the one of that name, and make it hold at once.
@@ -528,27 +479,17 @@ class VirtualHost(QueueHost):
         Raises ``broker.policy.TooManyPoliciesError``. ``broker.policy.validate_policy`` makes a policy out of what
         a user gives.
         """
-        self.policies.put(policy, operator=operator)
-        self._apply_policies()
+        self.settings.put(policy, operator=operator)
         self.events.tell("policy.set", event_properties.policy_set, self, policy)
         return self._define(PolicyPut.of(policy, operator=operator))
 
     def delete_policy(self, name: str, *, operator: bool = False) -> int | None:
         """Remove a policy. Returns None if there is none of that name."""
-        if self.policies.remove(name, operator=operator) is None:
+        if not self.settings.remove(name, operator=operator):
             return None
-        self._apply_policies()
         event = "operator.policy.cleared" if operator else "policy.cleared"
         self.events.tell(event, event_properties.named, self, name)
         return self._define(PolicyDeleted(operator, name))
-
-    def _apply_policies(self) -> None:
-        for queue in list(self.queues.values()):
-            self._configure_queue(queue)
-        for exchange in self.exchanges.values():
-            if exchange.name:
-                self._configure_exchange(exchange)
-        self.routes.clear()
 
     # What queues ask
 

@@ -96,8 +96,3 @@ def queue_settings(effective: Mapping[str, Any], *, queue_type: str = "classic")
         deduplication_count=get("deduplication-count", DEDUPLICATION_COUNT),
         deduplication_header=get("deduplication-header"),
     )
-
-
-def without_prefix(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments by the names that policies have for them: without the ``x-``."""
-    return {name[2:]: value for name, value in arguments.items() if name.startswith("x-")}

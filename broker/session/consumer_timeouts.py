@@ -25,7 +25,7 @@ def check(connection: Any, *, tick: int, tick_ms: int, default_ms: int) -> None:
     consumer, by its queue, or by ``default_ms``; 0 is no limit.
     """
     for channel in list(connection.channels.values()):
-        shortest_ms = channel.vhost.shortest_consumer_timeout_ms(default_ms)
+        shortest_ms = channel.vhost.settings.shortest_consumer_timeout_ms(default_ms)
         if not shortest_ms or not channel.is_open or not channel.unacked.count:
             continue
         held_since = tick - shortest_ms // tick_ms

@@ -81,7 +81,7 @@ def _new_consumer(channel: Any, method: BasicConsume, tag: str) -> Consumer:
     in_exclusive_use = any(consumer.exclusive for consumer in queue.consumers)
     if in_exclusive_use or (method.exclusive and (queue.consumers or queue.settings.single_active_consumer)):
         raise access_refused(f"{resource} in exclusive use")
-    channel.vhost.note_consumer_timeout(method.arguments.get(TIMEOUT_ARGUMENT, 0))
+    channel.vhost.settings.note_consumer_timeout(method.arguments.get(TIMEOUT_ARGUMENT, 0))
     return Consumer(
         channel,
         queue,

@@ -8,6 +8,10 @@ import pytest
 
 from broker.administration import messages
 from broker.administration.selection import CHOSEN_MAX, Filter
+from broker.effective_settings import CONFIGURED_PER_TURN_MAX
+from broker.policy import validate_policy
+from broker.routing.exchange import Binding
+from broker.routing.exchange_type import InvalidDefinitionError
 from protocol.amqp.errors import AMQPError
 from tests.support.bare_vhost import BareVirtualHost, bodies
 
@@ -129,8 +133,6 @@ def test_dead_letters_go_back_to_where_they_died(host: BareVirtualHost) -> None:
 
 
 def test_a_policy_changes_a_living_queue(host: BareVirtualHost) -> None:
-    from broker.policy import validate_policy
-
     queue = host.declare("q")
     for number in range(5):
         host.publish("q", str(number).encode())
@@ -143,3 +145,31 @@ def test_a_policy_changes_a_living_queue(host: BareVirtualHost) -> None:
     host.vhost.delete_policy("short")
     host.publish("q", b"6")
     assert bodies(queue) == [b"4", b"5", b"6"]
+
+
+def test_a_policy_reaches_many_queues_in_several_turns(host: BareVirtualHost) -> None:
+    queues = [host.declare(f"q{number}") for number in range(CONFIGURED_PER_TURN_MAX + 10)]
+    host.run()
+    host.vhost.put_policy(validate_policy("short", "^q", {"max-length": 2}, apply_to="queues"))
+    assert queues[0].settings.max_length == 2
+    assert queues[-1].settings.max_length is None
+    host.run()
+    assert {queue.settings.max_length for queue in queues} == {2}
+
+
+def test_a_policy_gives_an_exchange_its_alternate(host: BareVirtualHost) -> None:
+    for name in ("x", "ae"):
+        host.vhost.declare_exchange(name, "fanout", durable=True, auto_delete=False, internal=False, arguments={})
+    queue = host.declare("q")
+    host.vhost.bind(Binding(host.vhost.exchanges["ae"], queue, ""))
+    host.vhost.put_policy(validate_policy("ae", "^x$", {"alternate-exchange": "ae"}, apply_to="exchanges"))
+    assert host.publish("k", b"1", "x").queue_count == 1
+    host.vhost.delete_policy("ae")
+    assert host.publish("k", b"2", "x").queue_count == 0
+
+
+def test_an_exchange_cannot_have_just_any_argument(host: BareVirtualHost) -> None:
+    arguments = {"x-deduplication": "yes"}
+    with pytest.raises(InvalidDefinitionError, match="invalid arg 'x-deduplication'"):
+        host.vhost.declare_exchange("x", "fanout", durable=True, auto_delete=False, internal=False, arguments=arguments)
+    assert "x" not in host.vhost.exchanges
