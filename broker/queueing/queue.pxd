@@ -56,6 +56,7 @@ cdef class Queue:
     cpdef int delivery_count(self, unsigned long long position) except -1
     cdef int _enqueue_managed(self, Message message, unsigned long long position, bint redelivered) except -1
     cdef int _wake_managed(self) except -1
+    cdef int _deliver_managed(self) except -1
     cdef int _requeue_managed(self, Message message, unsigned long long position) except -1
     cdef Backlog _manage(self)
     cdef int _after_arrival(self) except -1

@@ -193,8 +193,6 @@ class Queue:
 
     def _enqueue_managed(self, message: Message, position: cython.ulonglong, redelivered: cython.bint) -> int:
         backlog: Backlog = self._manage()
-        if message.published_at_ms == 0:
-            message.published_at_ms = now_ms()
         if backlog.delayed:
             not_before_ms: cython.ulonglong = backlog.delay_of(message)
             if not_before_ms > now_ms():
@@ -211,7 +209,8 @@ class Queue:
     def _after_arrival(self) -> int:
         backlog: Backlog = self._manage()
         if backlog.groups is not None and not self._starved:
-            self.wake()
+            # Before anything expires: with a time to live of 0 it still goes to a consumer that has credit.
+            self._deliver_managed()
         self._drop_overflow()
         if backlog.expiries.length():
             self._expire(now_ms(), DUE_COUNT_MAX)
@@ -259,11 +258,14 @@ class Queue:
         return 0
 
     def _wake_managed(self) -> int:
+        if cython.cast(Backlog, self._backlog).expiries.length():
+            self._expire(now_ms(), DUE_COUNT_MAX)
+        return self._deliver_managed()
+
+    def _deliver_managed(self) -> int:
         backlog: Backlog = self._manage()
         self._starved = False
         count: cython.int = 0
-        if backlog.expiries.length():
-            self._expire(now_ms(), DUE_COUNT_MAX)
         while backlog.count:
             if count == WAKE_COUNT_MAX:
                 self.turn.wake_later(self)
@@ -376,8 +378,6 @@ class Queue:
         settings = self.settings
         delay_ms: cython.ulonglong = 0
         now: cython.ulonglong = now_ms()
-        if message.published_at_ms == 0:
-            message.published_at_ms = now
         if settings.counts_deliveries:
             count = self._return_counts.get(position, 0) + 1
             if settings.delivery_limit is not None and count > settings.delivery_limit:
@@ -444,13 +444,15 @@ class Queue:
             return
         if self._backlog is not None:
             backlog: Backlog = self._backlog
-            self._expire(now, DUE_COUNT_MAX)
+            # What expires in the same moment in which it arrives may still go to a consumer.
+            self._expire(now - 1, DUE_COUNT_MAX)
             count: cython.int = 0
             while count < DUE_COUNT_MAX and backlog.release_arrival(now):
                 count += 1
             if count:
-                self.wake()
+                self._deliver_managed()
                 self._drop_overflow()
+            self._expire(now, DUE_COUNT_MAX)
             if backlog.count == 0 and not len(backlog.waiting) and not self._needs_backlog() and not self.unacked_count:
                 self._backlog = None
         self.ask_for_timer()

@@ -161,3 +161,14 @@ def test_timers_of_queues_that_are_gone_are_forgotten(broker: InProcessBroker, c
         channel.send(Queue.Declare(queue="q", nowait=True, arguments={"x-expires": 10**9}))
         channel.send(Queue.Delete(queue="q", nowait=True))
     assert len(broker.vhost.timers) <= 1 + ENTRIES_GONE_MAX
+
+
+@pytest.mark.parametrize("arguments", [{"x-group-header": "key"}, {"x-delayed": True}, {"x-max-length": 5}])
+def test_a_message_that_lives_for_no_time_still_goes_to_who_is_ready_for_it(
+    broker: InProcessBroker, channel: RawChannel, arguments: dict[str, Any]
+) -> None:
+    channel.declare_queue("q", arguments={"x-message-ttl": 0, **arguments})
+    channel.consume("q")
+    channel.publish(b"m", "q", properties=Basic.Properties(headers={"key": "k", "x-delay": 100}))
+    broker.pass_time(100)
+    assert channel.deliver().body == b"m"
