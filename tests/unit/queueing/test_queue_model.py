@@ -131,8 +131,8 @@ class Machine(RuleBasedStateMachine):
         while index < len(frames):
             arrived = frames[index]
             if arrived.type == constants.FRAME_METHOD and isinstance(arrived.method, Basic.Deliver):
-                queue, entry = next(delivered, (None, None))
-                assert queue is not None and entry is not None, f"delivered too much: {frames[index + 2].payload!r}"
+                queue, entry = next(delivered, (self.q, None))
+                assert entry is not None, f"delivered too much: {frames[index + 2].payload!r}"
                 self.compare(entry, arrived.method, *frames[index + 1 : index + 3])
                 tag = arrived.method.consumer_tag
                 assert tag in (self.consumers[:1] if queue.settings.single_active_consumer else self.consumers)
