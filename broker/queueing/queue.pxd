@@ -39,6 +39,7 @@ cdef class Queue:
     cdef unsigned long long _next_position
     cdef unsigned long long _unused_since_ms
     cdef dict _return_counts
+    cdef int _taken_return_count
 
     cpdef Py_ssize_t ready_count(self)
     cpdef unsigned long long ready_bytes(self)

@@ -86,6 +86,9 @@ class Queue:
         self._next_position = 1
         self._unused_since_ms = now_ms()
         self._return_counts: dict[int, int] = {}
+        self.taken_position = 0
+        self.taken_redelivered = False
+        self._taken_return_count = 0
         self.settings = PLAIN
         self.apply(settings)
 
@@ -291,17 +294,19 @@ class Queue:
     def _hand_over(
         self, consumer: Consumer, message: Message, position: cython.ulonglong, redelivered: cython.bint
     ) -> int:
-        if consumer.no_ack:
-            if self.log is not None:
-                self.log.acknowledge(message, position)
-            if self._backlog is not None:
-                self._return_counts.pop(position, None)
-        else:
+        if not consumer.no_ack:
             self.unacked_count += 1
             consumer.unacked_count += 1
             if self.log is not None:
                 self.log.mark_delivered(message, position)
-        return consumer.target.deliver(consumer, message, position, redelivered)
+            return consumer.target.deliver(consumer, message, position, redelivered)
+        if self.log is not None:
+            self.log.acknowledge(message, position)
+        consumer.target.deliver(consumer, message, position, redelivered)
+        # Only now: the delivery tells how often the message has come back.
+        if self._backlog is not None:
+            self._return_counts.pop(position, None)
+        return 0
 
     def take(self, no_ack: cython.bint) -> Message | None:
         """Take the first message for basic.get, or None; ``taken_position`` and ``taken_redelivered`` say the rest."""
@@ -323,11 +328,12 @@ class Queue:
                 return None
             self.taken_position = backlog.taken_position
             self.taken_redelivered = backlog.taken_redelivered
+        self._taken_return_count = 0
         if no_ack:
             if self.log is not None:
                 self.log.acknowledge(message, self.taken_position)
             if self._return_counts:
-                self._return_counts.pop(self.taken_position, None)
+                self._taken_return_count = self._return_counts.pop(self.taken_position, 0)
         else:
             self.unacked_count += 1
             if self.log is not None:
@@ -402,9 +408,9 @@ class Queue:
 
     def delivery_count(self, position: cython.ulonglong) -> int:
         """Return how often the message at a position has come back, where the queue counts that."""
-        if not self._return_counts:
-            return 0
-        count: cython.int = self._return_counts.get(position, 0)
+        count: cython.int = self._return_counts.get(position, 0) if self._return_counts else 0
+        if count == 0 and position == self.taken_position:
+            return self._taken_return_count
         return count
 
     def discard(self, message: Message, position: cython.ulonglong, reason: str) -> int:

@@ -376,14 +376,20 @@ class Machine(RuleBasedStateMachine):
         self.restart()
 
     def restart(self) -> None:
-        self.model.restart()
         self.broker.start()
-        self.model.settle()
         for name, queue in self.model.queues.items():
-            # Positions that only messages had that are gone may be given out again.
-            queue.next_position = self.broker.vhost.queues[name].peek_next_position()
-            kept = [entry.position for entry in queue.ready + queue.waiting]
-            assert max(kept, default=0) < queue.next_position, f"{name}: {kept}, and next {queue.next_position}"
+            # Positions that only messages had that are gone may be given out again, and begin anew.
+            real = self.broker.vhost.queues[name]
+            queue.next_position = real.peek_next_position()
+            kept = [entry for entry in queue.ready + queue.waiting + queue.unacked if entry.message.persistent]
+            positions = [entry.position for entry in kept]
+            delivered = [entry.position for entry in kept if entry.redelivered or entry in queue.unacked]
+            assert real.log is not None
+            assert max(delivered, default=0) <= real.log.delivered_position <= queue.delivered_position
+            queue.delivered_position = real.log.delivered_position
+            assert max(positions, default=0) < queue.next_position, f"{name}: {positions} of {queue.next_position}"
+        self.model.restart()
+        self.model.settle()
         self.connect()
 
     # What always holds
