@@ -429,7 +429,7 @@ def shown(entry: Any) -> tuple[int, bytes, bool]:
 
 TestQueueModel = Machine.TestCase
 TestQueueModel.settings = settings(
-    max_examples=60,
+    max_examples=200,
     stateful_step_count=40,
     print_blob=True,
     deadline=None,
