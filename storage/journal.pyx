@@ -416,6 +416,11 @@ cdef class Journal:
         """How many segments hold the log."""
         return len(self._segments) + 1
 
+    @property
+    def live_record_count(self):
+        """How many records of messages are still needed."""
+        return sum([segment.live for segment in self._segments]) + self.current.live
+
     def sync_histogram(self):
         """Return how many syncs took less than so many seconds, as (seconds, count) with counts not cumulated."""
         cdef int bucket

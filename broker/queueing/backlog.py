@@ -66,8 +66,6 @@ class Backlog:
         """Take in a message that may be delivered now."""
         self.count += 1
         self.size_bytes += len(message.body)
-        if message.published_at_ms == 0:
-            message.published_at_ms = now_ms()
         self._note_expiry(message, position)
         return self._insert(message, position, redelivered)
 
@@ -84,8 +82,6 @@ class Backlog:
         not_before_ms: cython.ulonglong,
     ) -> int:
         """Take in a message that has to wait."""
-        if message.published_at_ms == 0:
-            message.published_at_ms = now_ms()
         self.waiting.put(message, position, redelivered, not_before_ms)
         return self._note_expiry(message, position)
 
@@ -164,6 +160,8 @@ class Backlog:
         """Return the time before which a message must not be delivered because it says so, 0 for none."""
         if not self.delayed:
             return 0
+        if message.published_at_ms == 0:
+            message.published_at_ms = now_ms()
         return requested_delivery_ms(message)
 
     def expiry_of(self, message: Message) -> int:
@@ -176,6 +174,9 @@ class Backlog:
             lifetime = own
         if lifetime < 0:
             return NEVER
+        if message.published_at_ms == 0:
+            # Nobody has needed to know so far: the queue has got its time to live since then.
+            message.published_at_ms = now_ms()
         born: cython.ulonglong = message.published_at_ms
         if self.delayed:
             # Its life begins when it may be delivered.

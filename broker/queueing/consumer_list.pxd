@@ -11,5 +11,5 @@ cdef class ConsumerList:
     cdef bint _ranked
     cdef Py_ssize_t _turn
 
-    cdef Consumer next_with_credit(self)
+    cpdef Consumer next_with_credit(self)
     cdef Consumer _next_by_rank(self)

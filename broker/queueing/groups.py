@@ -102,6 +102,7 @@ class MessageGroups:
 
     def inherit(self, before: "MessageGroups") -> None:
         """Take over which keys are busy, from the groups by the same header before the settings changed."""
+        group: Group
         if before.header_name == self.header_name:
             for key, group in before._groups.items():
                 if group.out:

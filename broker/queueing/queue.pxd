@@ -39,6 +39,7 @@ cdef class Queue:
     cdef unsigned long long _next_position
     cdef unsigned long long _unused_since_ms
     cdef dict _return_counts
+    cdef int _taken_return_count
 
     cpdef Py_ssize_t ready_count(self)
     cpdef unsigned long long ready_bytes(self)
@@ -56,6 +57,7 @@ cdef class Queue:
     cpdef int delivery_count(self, unsigned long long position) except -1
     cdef int _enqueue_managed(self, Message message, unsigned long long position, bint redelivered) except -1
     cdef int _wake_managed(self) except -1
+    cdef int _deliver_managed(self) except -1
     cdef int _requeue_managed(self, Message message, unsigned long long position) except -1
     cdef Backlog _manage(self)
     cdef int _after_arrival(self) except -1

@@ -86,6 +86,9 @@ class Queue:
         self._next_position = 1
         self._unused_since_ms = now_ms()
         self._return_counts: dict[int, int] = {}
+        self.taken_position = 0
+        self.taken_redelivered = False
+        self._taken_return_count = 0
         self.settings = PLAIN
         self.apply(settings)
 
@@ -193,8 +196,6 @@ class Queue:
 
     def _enqueue_managed(self, message: Message, position: cython.ulonglong, redelivered: cython.bint) -> int:
         backlog: Backlog = self._manage()
-        if message.published_at_ms == 0:
-            message.published_at_ms = now_ms()
         if backlog.delayed:
             not_before_ms: cython.ulonglong = backlog.delay_of(message)
             if not_before_ms > now_ms():
@@ -211,7 +212,8 @@ class Queue:
     def _after_arrival(self) -> int:
         backlog: Backlog = self._manage()
         if backlog.groups is not None and not self._starved:
-            self.wake()
+            # Before anything expires: with a time to live of 0 it still goes to a consumer that has credit.
+            self._deliver_managed()
         self._drop_overflow()
         if backlog.expiries.length():
             self._expire(now_ms(), DUE_COUNT_MAX)
@@ -259,11 +261,14 @@ class Queue:
         return 0
 
     def _wake_managed(self) -> int:
+        if cython.cast(Backlog, self._backlog).expiries.length():
+            self._expire(now_ms(), DUE_COUNT_MAX)
+        return self._deliver_managed()
+
+    def _deliver_managed(self) -> int:
         backlog: Backlog = self._manage()
         self._starved = False
         count: cython.int = 0
-        if backlog.expiries.length():
-            self._expire(now_ms(), DUE_COUNT_MAX)
         while backlog.count:
             if count == WAKE_COUNT_MAX:
                 self.turn.wake_later(self)
@@ -289,17 +294,19 @@ class Queue:
     def _hand_over(
         self, consumer: Consumer, message: Message, position: cython.ulonglong, redelivered: cython.bint
     ) -> int:
-        if consumer.no_ack:
-            if self.log is not None:
-                self.log.acknowledge(message, position)
-            if self._backlog is not None:
-                self._return_counts.pop(position, None)
-        else:
+        if not consumer.no_ack:
             self.unacked_count += 1
             consumer.unacked_count += 1
             if self.log is not None:
                 self.log.mark_delivered(message, position)
-        return consumer.target.deliver(consumer, message, position, redelivered)
+            return consumer.target.deliver(consumer, message, position, redelivered)
+        if self.log is not None:
+            self.log.acknowledge(message, position)
+        consumer.target.deliver(consumer, message, position, redelivered)
+        # Only now: the delivery tells how often the message has come back.
+        if self._backlog is not None:
+            self._return_counts.pop(position, None)
+        return 0
 
     def take(self, no_ack: cython.bint) -> Message | None:
         """Take the first message for basic.get, or None; ``taken_position`` and ``taken_redelivered`` say the rest."""
@@ -321,11 +328,12 @@ class Queue:
                 return None
             self.taken_position = backlog.taken_position
             self.taken_redelivered = backlog.taken_redelivered
+        self._taken_return_count = 0
         if no_ack:
             if self.log is not None:
                 self.log.acknowledge(message, self.taken_position)
             if self._return_counts:
-                self._return_counts.pop(self.taken_position, None)
+                self._taken_return_count = self._return_counts.pop(self.taken_position, 0)
         else:
             self.unacked_count += 1
             if self.log is not None:
@@ -376,8 +384,6 @@ class Queue:
         settings = self.settings
         delay_ms: cython.ulonglong = 0
         now: cython.ulonglong = now_ms()
-        if message.published_at_ms == 0:
-            message.published_at_ms = now
         if settings.counts_deliveries:
             count = self._return_counts.get(position, 0) + 1
             if settings.delivery_limit is not None and count > settings.delivery_limit:
@@ -402,9 +408,9 @@ class Queue:
 
     def delivery_count(self, position: cython.ulonglong) -> int:
         """Return how often the message at a position has come back, where the queue counts that."""
-        if not self._return_counts:
-            return 0
-        count: cython.int = self._return_counts.get(position, 0)
+        count: cython.int = self._return_counts.get(position, 0) if self._return_counts else 0
+        if count == 0 and position == self.taken_position:
+            return self._taken_return_count
         return count
 
     def discard(self, message: Message, position: cython.ulonglong, reason: str) -> int:
@@ -444,13 +450,15 @@ class Queue:
             return
         if self._backlog is not None:
             backlog: Backlog = self._backlog
-            self._expire(now, DUE_COUNT_MAX)
+            # What expires in the same moment in which it arrives may still go to a consumer.
+            self._expire(now - 1, DUE_COUNT_MAX)
             count: cython.int = 0
             while count < DUE_COUNT_MAX and backlog.release_arrival(now):
                 count += 1
             if count:
-                self.wake()
+                self._deliver_managed()
                 self._drop_overflow()
+            self._expire(now, DUE_COUNT_MAX)
             if backlog.count == 0 and not len(backlog.waiting) and not self._needs_backlog() and not self.unacked_count:
                 self._backlog = None
         self.ask_for_timer()

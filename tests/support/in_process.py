@@ -123,7 +123,7 @@ class InProcessBroker:
         self.start()
 
     def start(self) -> None:
-        """Open the virtual host from its journal."""
+        """Open the virtual host from its journal; nothing is due before the first turn."""
         self.loop = Loop()
         self.turn = Turn(self.loop.call_soon)
         self.counters = Counters()
@@ -138,7 +138,6 @@ class InProcessBroker:
         self.events = self.vhost.events
         self.vhosts = {"/": self.vhost}
         self.vhost.attach(self.loop)  # type: ignore[arg-type]
-        self.settle()
 
     def crash(self) -> None:
         """Leave the journal as it is on disk, and forget everything else."""

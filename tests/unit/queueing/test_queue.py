@@ -161,3 +161,32 @@ def test_timers_of_queues_that_are_gone_are_forgotten(broker: InProcessBroker, c
         channel.send(Queue.Declare(queue="q", nowait=True, arguments={"x-expires": 10**9}))
         channel.send(Queue.Delete(queue="q", nowait=True))
     assert len(broker.vhost.timers) <= 1 + ENTRIES_GONE_MAX
+
+
+@pytest.mark.parametrize("arguments", [{"x-group-header": "key"}, {"x-delayed": True}, {"x-max-length": 5}])
+def test_a_message_that_lives_for_no_time_still_goes_to_who_is_ready_for_it(
+    broker: InProcessBroker, channel: RawChannel, arguments: dict[str, Any]
+) -> None:
+    channel.declare_queue("q", arguments={"x-message-ttl": 0, **arguments})
+    channel.consume("q")
+    channel.publish(b"m", "q", properties=Basic.Properties(headers={"key": "k", "x-delay": 100}))
+    broker.pass_time(100)
+    assert channel.deliver().body == b"m"
+
+
+@pytest.mark.parametrize("consumed", [False, True])
+def test_who_does_not_acknowledge_is_told_how_often_a_message_came_back(
+    broker: InProcessBroker, channel: RawChannel, consumed: bool
+) -> None:
+    channel.declare_queue("q", arguments={"x-delivery-limit": 5})
+    channel.publish(b"m", "q")
+    for _ in range(2):
+        message = channel.get("q", no_ack=False)
+        assert message is not None
+        channel.send(Basic.Nack(delivery_tag=message.method.delivery_tag))
+    if consumed:
+        channel.consume("q", no_ack=True)
+    message = channel.deliver() if consumed else channel.get("q")
+    assert message is not None
+    assert message.properties.headers == {"x-delivery-count": 2}
+    assert broker.vhost.queues["q"].unacked_count == 0
