@@ -97,7 +97,8 @@ cdef class ReadyMessages:
             taken = self.heap[0]
             self._sink_last()
             if self.index is not None:
-                del self.index[taken.position]
+                # The entry may be one that was removed, and stands there for the same message that has come back.
+                taken.redelivered = self.index.pop(taken.position)[1]
                 self._trim_heap()
         elif self.ring_length == 0:
             return None
@@ -208,10 +209,7 @@ cdef class ReadyMessages:
             Py_XDECREF(entry.message)
         if self.heap_length > 2 * len(self.index) + REMOVED_MAX:
             # What is left is put in again one by one: entries in ascending order would be a heap, these are not.
-            left = [
-                (self.heap[place].position, <Message>self.heap[place].message, self.heap[place].redelivered)
-                for place in range(self.heap_length) if self.heap[place].position in self.index
-            ]
+            left = [(position, indexed[0], indexed[1]) for position, indexed in self.index.items()]
             for place in range(self.heap_length):
                 Py_XDECREF(self.heap[place].message)
             self.heap_length = 0
@@ -224,12 +222,13 @@ cdef class ReadyMessages:
     def entries(self, unsigned long long from_position, Py_ssize_t count_max):
         cdef Py_ssize_t low = 0, high = self.ring_length, middle, place
         cdef ReadyEntry *entry
-        found = [
-            (self.heap[place].position, <Message>self.heap[place].message, bool(self.heap[place].redelivered))
-            for place in range(self.heap_length)
-            if self.heap[place].position >= from_position
-            and (self.index is None or self.heap[place].position in self.index)
-        ]
+        if self.index is None:
+            found = [
+                (self.heap[place].position, <Message>self.heap[place].message, bool(self.heap[place].redelivered))
+                for place in range(self.heap_length) if self.heap[place].position >= from_position
+            ]
+        else:
+            found = [(at, indexed[0], bool(indexed[1])) for at, indexed in self.index.items() if at >= from_position]
         while low < high:
             middle = (low + high) >> 1
             if self.ring[(self.ring_head + middle) & (self.ring_capacity - 1)].position < from_position:
