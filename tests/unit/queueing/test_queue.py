@@ -190,3 +190,24 @@ def test_who_does_not_acknowledge_is_told_how_often_a_message_came_back(
     assert message is not None
     assert message.properties.headers == {"x-delivery-count": 2}
     assert broker.vhost.queues["q"].unacked_count == 0
+
+
+@pytest.mark.parametrize("end", [Queue.Delete(queue="q", nowait=True), Queue.Purge(queue="q", nowait=True)])
+def test_dead_letters_on_their_way_outlive_their_queue(
+    broker: InProcessBroker, channel: RawChannel, end: Queue.Delete | Queue.Purge
+) -> None:
+    channel.declare_queue("dead", durable=True)
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead", "x-max-length": 1}
+    channel.declare_queue("q", durable=True, arguments=arguments)
+    for body in (b"1", b"2", b"3"):
+        channel.publish(body, "q", properties=PERSISTENT)
+    assert len(broker.vhost.transfers) == 2
+    channel.send(end)
+    broker.settle()
+    assert broker.vhost.journal.journal.live_record_count == 2
+    broker.crash()
+    broker.start()
+    channel = broker.connect().channel(1)
+    assert channel.bodies("dead") == [b"1", b"2"]
+    broker.settle()
+    assert broker.vhost.journal.journal.live_record_count == 0
