@@ -1,8 +1,8 @@
 """Runs a RabbitMQ of its own: own ports, directories, node name and port mapper, on the loopback interface only.
 
 Debian's wrapper insists on a user of its own, so RabbitMQ's start script is run itself. What was started is ended by
-its process id: Erlang's port mapper (started here, in the foreground, before the broker would start one that stays), and
-the Erlang machine by the pid file that it writes.
+its process id: Erlang's port mapper (started here, in the foreground, before the broker would start one that stays),
+and the Erlang machine by the pid file that it writes.
 """
 
 import contextlib
