@@ -110,17 +110,19 @@ class EffectiveSettings:
         self._configure_some()
 
     def _configure_some(self) -> None:
-        for _ in range(min(len(self._pending), CONFIGURED_PER_TURN_MAX)):
-            one = self._pending.popleft()
-            if isinstance(one, Exchange):
-                if self._vhost.exchanges.get(one.name) is one:
-                    self.configure_exchange(one)
-            elif not one.deleted:
-                self.configure_queue(one)
-        # What a queue wants of publishers is part of the routes to it.
-        self._vhost.routes.clear()
-        if self._pending:
-            self._vhost.turn.want_step(self._configure_some)
+        try:
+            for _ in range(min(len(self._pending), CONFIGURED_PER_TURN_MAX)):
+                one = self._pending.popleft()
+                if isinstance(one, Exchange):
+                    if self._vhost.exchanges.get(one.name) is one:
+                        self.configure_exchange(one)
+                elif not one.deleted:
+                    self.configure_queue(one)
+        finally:
+            # What a queue wants of publishers is part of the routes to it.
+            self._vhost.routes.clear()
+            if self._pending:
+                self._vhost.turn.want_step(self._configure_some)
 
     # Consumer timeouts
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from broker.clock import now_ms
@@ -25,11 +25,19 @@ class Published(NamedTuple):
 
 
 def publish_to_queues(
-    vhost: Any, queues: Sequence[Any], message: Message, gate: Deduplicator | None = None
+    vhost: Any,
+    queues: Sequence[Any],
+    message: Message,
+    gate: Deduplicator | None = None,
+    *,
+    was_in: Collection[str] = (),
+    moved: bool = False,
 ) -> Published:
     """Put ``message`` into ``queues``, as far as they take it.
 
-    ``gate`` is the deduplicator of the exchange that lets the message in.
+    ``gate`` is the deduplicator of the exchange that lets the message in. ``was_in`` are the names of
+    the queues in which the message was before: it is no duplicate of itself when it comes back. What is
+    ``moved`` stays where it is when a queue refuses it, so it does not go to the dead letters too.
     The channel has a faster way for messages and queues that ask for nothing special.
     """
     counters = vhost.counters
@@ -41,13 +49,13 @@ def publish_to_queues(
     rejected = False
     for queue in queues:
         if queue.gate == ASKS:
-            verdict = queue.admit(message)
+            verdict = queue.admit(message, queue.name in was_in)
             if verdict == DUPLICATE:
                 counters.messages_deduplicated += 1
                 continue
             if verdict == OVERFLOW:
                 rejected = True
-                if queue.settings.overflow == "reject-publish-dlx":
+                if queue.settings.overflow == "reject-publish-dlx" and not moved:
                     queue.discard(message, 0, MAXLEN)
                 continue
         accepted.append(queue)

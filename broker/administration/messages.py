@@ -133,7 +133,8 @@ def redrive(vhost: Any, queue_name: str, positions: Sequence[int]) -> int:
         first = deaths[-1]
         address = encode_address(first.exchange, first.routing_keys[0] if first.routing_keys else "")
         kept = {name: raw for name, raw in fields.items() if name not in _DEATH_FIELDS}
-        return _publish(vhost, [origin], _copy(message, address, replace_fields(message.header, kept)))
+        redriven = _copy(message, address, replace_fields(message.header, kept))
+        return _publish(vhost, [origin], redriven, was_in=[origin.name])
 
     return _transfer(vhost, queue, positions, publish)
 
@@ -148,8 +149,8 @@ def _copy(message: Message, address: bytes, header: bytes) -> Message:
     return Message(address, header, message.body, message.persistent, find_traits(header))
 
 
-def _publish(vhost: Any, queues: Sequence[Queue], message: Message) -> bool:
-    published = publish_to_queues(vhost, queues, message)
+def _publish(vhost: Any, queues: Sequence[Queue], message: Message, *, was_in: Sequence[str] = ()) -> bool:
+    published = publish_to_queues(vhost, queues, message, was_in=was_in, moved=True)
     return published.queue_count > 0
 
 
@@ -158,11 +159,16 @@ def _transfer(vhost: Any, queue: Queue, positions: Sequence[int], publish: Any) 
     vhost.journal.begin_unit()
     try:
         for position in _checked(positions):
-            message = queue.find(position)
-            if message is not None and publish(message):
-                queue.remove(position)
-                queue.forget(message, position)
+            # Taken out first: the queue may be one of those that it goes to.
+            entry = queue.take_out(position)
+            if entry is None:
+                continue
+            if publish(entry[1]):
+                queue.forget(entry[1], position)
                 count += 1
+            else:
+                queue.put_in(*entry)
+                queue.ask_for_timer()
     finally:
         vhost.journal.end_unit()
     queue.wake()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from broker.queueing.message import Message
 from broker.routing.address import decode_address, encode_address
-from protocol.amqp.field_table import decode_table
+from protocol.amqp.field_table import ITEM_COUNT_WITH_OWN_MAX, decode_table
 from protocol.amqp.header_fields import BCC, CC, expiration_of, find_traits, replace_fields, split_fields
 
 # The routing keys of a message, where they are no longer those of its publish. Only the broker sets it, so it is also
@@ -73,7 +73,7 @@ def encode_death(death: Death) -> bytes:
 
 def decode_value(raw: bytes) -> object:
     """Return a raw field value, decoded."""
-    value: object = decode_table(b"\x01v" + raw)["v"]
+    value: object = decode_table(b"\x01v" + raw, ITEM_COUNT_WITH_OWN_MAX)["v"]
     return value
 
 

@@ -103,7 +103,7 @@ class Transfers:
         targets = self._vhost.find_queues(exchange, keys, dead)
         if reason != REJECTED:
             targets = [target for target in targets if not self._drops_cycle(target.name, deaths)]
-        publish_to_queues(self._vhost, targets, dead)
+        publish_to_queues(self._vhost, targets, dead, was_in={death.queue for death in deaths})
 
     def _drops_cycle(self, target: str, deaths: list[Death]) -> bool:
         if not is_cycle(target, deaths):

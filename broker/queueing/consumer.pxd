@@ -23,5 +23,6 @@ cdef class Consumer:
     cdef readonly long long priority
     cdef public unsigned int unacked_count
     cdef public bint cancelled
+    cdef bint passed_over                # had no credit when it was its turn
 
     cdef bint can_take(self) noexcept

@@ -55,6 +55,7 @@ class Consumer:
         self.priority = arguments.get("x-priority", 0)
         self.unacked_count = 0
         self.cancelled = False
+        self.passed_over = False
 
     def can_take(self) -> bool:
         """Return whether a message may be delivered to this consumer now."""

@@ -10,6 +10,8 @@ cdef class ConsumerList:
     cdef readonly bint single
     cdef bint _ranked
     cdef Py_ssize_t _turn
+    cdef bint passed_over
 
     cpdef Consumer next_with_credit(self)
     cdef Consumer _next_by_rank(self)
+    cdef int readmit(self) except -1

@@ -17,6 +17,7 @@ class ConsumerList:
         self.single = False
         self._ranked = False
         self._turn = 0
+        self.passed_over = False
 
     def set_single(self, single: bool) -> None:
         """Let only one consumer be active, or all."""
@@ -51,10 +52,7 @@ class ConsumerList:
 
     def remove(self, consumer: Consumer) -> bool:
         """Remove a consumer. Returns whether another one has become active by that."""
-        index = self.consumers.index(consumer)
-        del self.consumers[index]
-        if index < self._turn:
-            self._turn -= 1
+        self._withdraw(consumer)
         if self._ranked:
             self._ranked = any(one.priority for one in self.consumers)
         if consumer is not self.active:
@@ -77,7 +75,32 @@ class ConsumerList:
             consumer = self.consumers[index]
             if consumer.can_take():
                 return consumer
+            self.passed_over = consumer.passed_over = True
         return None
+
+    def readmit(self) -> int:
+        """Put those who were passed over and can take messages again behind the others, as RabbitMQ does."""
+        consumer: Consumer
+        again: list[Consumer] = []
+        self.passed_over = False
+        for consumer in self.consumers[self._turn :] + self.consumers[: self._turn]:
+            if consumer.passed_over:
+                if consumer.can_take():
+                    again.append(consumer)
+                else:
+                    self.passed_over = True
+        for consumer in again:
+            consumer.passed_over = False
+            if len(self.consumers) > 1 and not self._ranked and not self.single:
+                self._withdraw(consumer)
+                self._insert(consumer)
+        return 0
+
+    def _withdraw(self, consumer: Consumer) -> None:
+        index = self.consumers.index(consumer)
+        del self.consumers[index]
+        if index < self._turn:
+            self._turn -= 1
 
     def _next_by_rank(self) -> Consumer | None:
         consumer: Consumer

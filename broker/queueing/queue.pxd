@@ -5,6 +5,7 @@ from broker.durability.queue_log cimport QueueLog
 from broker.queueing.backlog cimport Backlog
 from broker.queueing.consumer cimport Consumer
 from broker.queueing.consumer_list cimport ConsumerList
+from broker.queueing.contents cimport QueueContents
 from broker.queueing.message cimport Message
 from broker.queueing.ready cimport ReadyMessages
 
@@ -12,13 +13,12 @@ cdef unsigned int TRAIT_EXPIRES
 
 
 @cython.final
-cdef class Queue:
+cdef class Queue(QueueContents):
     cdef readonly str name
     cdef readonly bint durable
     cdef readonly bint auto_delete
     cdef readonly object exclusive_owner
     cdef readonly dict arguments
-    cdef readonly QueueLog log
     cdef readonly list consumers
     cdef public bint deleted
     cdef readonly Py_ssize_t unacked_count
@@ -31,18 +31,12 @@ cdef class Queue:
     # Of the message that take() returned last.
     cdef readonly unsigned long long taken_position
     cdef readonly bint taken_redelivered
-    cdef ReadyMessages _ready
-    cdef Backlog _backlog
-    cdef unsigned long long _ready_bytes
     cdef ConsumerList _consumers
     cdef bint _starved
     cdef unsigned long long _next_position
     cdef unsigned long long _unused_since_ms
-    cdef dict _return_counts
     cdef int _taken_return_count
 
-    cpdef Py_ssize_t ready_count(self)
-    cpdef unsigned long long ready_bytes(self)
     cpdef unsigned long long next_position(self) noexcept
     cpdef int enqueue(self, Message message, unsigned long long position, bint redelivered) except -1
     cpdef int wake(self) except -1
@@ -53,8 +47,8 @@ cdef class Queue:
     cdef Message take(self, bint no_ack)
     cdef int settle(self, Message message, unsigned long long position) except -1
     cdef int reject(self, Message message, unsigned long long position) except -1
-    cdef int requeue(self, Message message, unsigned long long position) except -1
     cpdef int delivery_count(self, unsigned long long position) except -1
+    cdef int requeue(self, Message message, unsigned long long position) except -1
     cdef int _enqueue_managed(self, Message message, unsigned long long position, bint redelivered) except -1
     cdef int _wake_managed(self) except -1
     cdef int _deliver_managed(self) except -1

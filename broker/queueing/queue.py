@@ -8,9 +8,9 @@ from broker.durability.queue_log import QueueLog
 from broker.queueing.backlog import Backlog
 from broker.queueing.consumer import Consumer
 from broker.queueing.consumer_list import ConsumerList
+from broker.queueing.contents import QueueContents
 from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
-from broker.queueing.ready import ReadyMessages
 from broker.queueing.settings import PLAIN, QueueSettings
 from broker.routing.gate import ASKS, OPEN, STAMPS
 from protocol.amqp.header_fields import TRAIT_EXPIRES
@@ -36,7 +36,7 @@ MAXLEN = "maxlen"
 DELIVERY_LIMIT = "delivery_limit"
 
 
-class Queue:
+class Queue(QueueContents):
     """A queue of one virtual host.
 
     Messages have positions: numbers that grow by one with each message of the queue. A message that comes back is
@@ -64,12 +64,12 @@ class Queue:
         host: QueueHost | None = None,
         settings: QueueSettings = PLAIN,
     ) -> None:
+        super().__init__(log)
         self.name = name
         self.durable = durable
         self.auto_delete = auto_delete
         self.exclusive_owner = exclusive_owner
         self.arguments = arguments
-        self.log = log
         self._consumers = ConsumerList()
         self.consumers = self._consumers.consumers
         self.deleted = False
@@ -79,26 +79,14 @@ class Queue:
         self.deduplicator: Any = None
         self.gate = OPEN
         self.timer_due_ms = 0
-        self._ready = ReadyMessages()
-        self._backlog: Backlog | None = None
-        self._ready_bytes = 0
         self._starved = True
         self._next_position = 1
         self._unused_since_ms = now_ms()
-        self._return_counts: dict[int, int] = {}
         self.taken_position = 0
         self.taken_redelivered = False
         self._taken_return_count = 0
         self.settings = PLAIN
         self.apply(settings)
-
-    def ready_count(self) -> int:
-        """Return how many messages wait for a consumer."""
-        return self._ready.length() if self._backlog is None else self._backlog.count
-
-    def ready_bytes(self) -> int:
-        """Return the size of the bodies of the messages that wait for a consumer."""
-        return self._ready_bytes if self._backlog is None else self._backlog.size_bytes
 
     def next_position(self) -> int:
         """Give out the position of the next message."""
@@ -168,9 +156,12 @@ class Queue:
 
     # Publishing
 
-    def admit(self, message: Message) -> int:
-        """Say whether a queue that ``ASKS`` takes a message: ACCEPTED, DUPLICATE or OVERFLOW."""
-        if self.deduplicator is not None and self.deduplicator.is_duplicate(message, now_ms()):
+    def admit(self, message: Message, comes_back: bool) -> int:
+        """Say whether a queue that ``ASKS`` takes a message: ACCEPTED, DUPLICATE or OVERFLOW.
+
+        What ``comes_back`` from where it was before is no duplicate of itself.
+        """
+        if not comes_back and self.deduplicator is not None and self.deduplicator.is_duplicate(message, now_ms()):
             return DUPLICATE
         settings = self.settings
         if settings.is_limited and settings.overflow != "drop-head":
@@ -243,6 +234,8 @@ class Queue:
 
     def wake(self) -> int:
         """Go on delivering, because a consumer has got credit."""
+        if self._consumers.passed_over:
+            self._consumers.readmit()
         if self._backlog is not None:
             return self._wake_managed()
         self._starved = False
@@ -510,62 +503,6 @@ class Queue:
         """Never give out a position below ``next_position`` (recovery: they have been used)."""
         if next_position > self._next_position:
             self._next_position = next_position
-
-    def purge(self) -> int:
-        """Drop all messages that are with no consumer, and return how many were ready."""
-        count: cython.Py_ssize_t = self.ready_count()
-        backlog: Backlog
-        if self._backlog is None:
-            while True:
-                message = self._ready.take_first()
-                if message is None:
-                    break
-                if self.log is not None:
-                    self.log.acknowledge(message, self._ready.taken_position)
-            self._ready_bytes = 0
-            return count
-        backlog = self._backlog
-        entries = [(position, message) for position, message, _ in backlog.ready()]
-        entries += [(position, message) for position, message, _, _ in backlog.waiting.everything()]
-        for position, message in sorted(entries, key=_first):
-            backlog.remove(position)
-            self._return_counts.pop(position, None)
-            if self.log is not None:
-                self.log.acknowledge(message, position)
-        return count
-
-    def entries(self, from_position: int, count_max: int) -> list[Any]:
-        """Return up to ``count_max`` ready messages by position, as (position, message, redelivered)."""
-        if self._backlog is None:
-            return self._ready.entries(from_position, count_max)
-        return self._backlog.entries(from_position, count_max)
-
-    def waiting_entries(self, from_position: int, count_max: int) -> list[Any]:
-        """Return up to ``count_max`` messages that wait, as (position, message, redelivered, not before in ms)."""
-        return [] if self._backlog is None else self._backlog.waiting.entries(from_position, count_max)
-
-    def find(self, position: int) -> Message | None:
-        """Return the ready or waiting message at a position, without touching it."""
-        for entry in (*self.waiting_entries(position, 1), *self.entries(position, 1)):
-            if entry[0] == position:
-                found: Message = entry[1]
-                return found
-        return None
-
-    def remove(self, position: int) -> Message | None:
-        """Take a ready or waiting message out; it stays in the journal until ``forget``. None if it is not here."""
-        if self._backlog is None:
-            message = self._ready.remove(position)
-            if message is not None:
-                self._ready_bytes -= len(message.body)
-            return message
-        return self._backlog.remove(position)
-
-    def forget(self, message: Message, position: int) -> None:
-        """Finish the removal of a message."""
-        self._return_counts.pop(position, None)
-        if self.log is not None:
-            self.log.acknowledge(message, position)
 
     # Consumers
 

@@ -57,7 +57,8 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
             delay = self.redelivery_delay_ms * self.redelivery_delay_multiplier ** (count - 1)
         except OverflowError:
             return longest
-        return min(longest, int(delay))
+        # It may have become infinite, which is no integer.
+        return longest if delay > longest else int(delay)
 
 
 PLAIN = QueueSettings()

@@ -51,7 +51,7 @@ cdef class Channel(ContentReceiver):
     cdef Taps _taps
     cdef VirtualHostJournal _journal
     cdef unsigned long long _delivery_tag
-    cdef set _given_back
+    cdef dict _given_back
     cdef list _replies_waiting
     cdef bint _confirms_owed
     cdef bint _waits_for_journal

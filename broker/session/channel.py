@@ -69,7 +69,7 @@ class Channel(ContentReceiver):
         self._journal = vhost.journal
         self._delivery_tag = 0
         # Of deliveries that were late and are in their queues again; the client may still settle them.
-        self._given_back: set[int] = set()
+        self._given_back: dict[int, None] = {}
         self._replies_waiting: list[tuple[int, bytes]] = []
         self._confirms_owed = False
         self._waits_for_journal = False
@@ -333,13 +333,15 @@ class Channel(ContentReceiver):
 
     def cancel_late(self, consumer: Consumer, delivery_tags: list[int]) -> None:
         """Cancel a consumer that has taken too long, and put what is late back into its queue."""
-        self.vhost.remove_consumer(consumer)
-        self.consumer_cancelled(consumer)
+        if self.consumers.get(consumer.tag) is consumer:
+            self.vhost.remove_consumer(consumer)
+            self.consumer_cancelled(consumer)
         for delivery_tag in delivery_tags:
             self._settle_one(delivery_tag, REQUEUE)
-        self._given_back.update(delivery_tags)
+            self._given_back[delivery_tag] = None
         while len(self._given_back) > GIVEN_BACK_MAX:
-            self._given_back.discard(min(self._given_back))
+            # The oldest come first.
+            del self._given_back[next(iter(self._given_back))]
         if not consumer.queue.deleted:
             consumer.queue.wake()
 
@@ -469,7 +471,7 @@ class Channel(ContentReceiver):
             delivery_tag = unacked.last_tag()
         elif not unacked.contains(delivery_tag):
             if delivery_tag in self._given_back:
-                self._given_back.discard(delivery_tag)
+                del self._given_back[delivery_tag]
                 return 0
             raise precondition_failed(f"unknown delivery tag {delivery_tag}", 60, method_id)
         if self.transaction is not None:
@@ -514,10 +516,17 @@ class Channel(ContentReceiver):
         """Put everything that is unacknowledged back into its queues (basic.recover, and the end of the channel)."""
         unacked = self.unacked
         queues: dict[Queue, None] = {}
+        failure: Exception | None = None
         while unacked.count:
-            queues[self._settle_one(unacked.first_tag(), REQUEUE)] = None
+            # Should one of them fail, the others go back all the same.
+            try:
+                queues[self._settle_one(unacked.first_tag(), REQUEUE)] = None
+            except Exception as error:  # noqa: BLE001 (raised below)
+                failure = failure or error
         for queue in queues:
             queue.wake()
+        if failure is not None:
+            raise failure
 
     # Beginning and end
 
@@ -542,5 +551,5 @@ class Channel(ContentReceiver):
         self.consumers.clear()
         for consumer in consumers:
             self.vhost.remove_consumer(consumer)
-        self.requeue_all()
         self._replies_waiting.clear()
+        self.requeue_all()

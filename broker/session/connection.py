@@ -143,9 +143,11 @@ class Connection(Outlet):
         self.transport = None
         self.descriptor = -1
         self.output.release()
-        self._end_channels()
-        if self.vhost is not None:
-            self.vhost.connection_ended(self)
+        try:
+            self._end_channels()
+        finally:
+            if self.vhost is not None:
+                self.vhost.connection_ended(self)
         if self.broker.dismiss(self):
             self.counters.connections_closed += 1
             self.broker.events.tell("connection.closed", event_properties.connection_closed, self)
@@ -351,9 +353,11 @@ class Connection(Outlet):
         method = codec.decode_method(reader.payload_octets())
         if isinstance(method, ConnectionClose):
             self._close_reason = f"closed by client: {method.reply_code} {method.reply_text}"
-            self._end_channels()
-            if self.vhost is not None:
-                self.vhost.connection_ended(self)
+            try:
+                self._end_channels()
+            finally:
+                if self.vhost is not None:
+                    self.vhost.connection_ended(self)
             self.send_method(0, ConnectionCloseOk())
             self._end()
         elif self.handshake is not None:
@@ -468,8 +472,15 @@ class Connection(Outlet):
         self.channels.clear()
         self._channel = None
         self._channel_number = 0
+        failure: Exception | None = None
         for channel in channels:
-            channel.end()
+            # Should one of them fail, the others end all the same.
+            try:
+                channel.end()
+            except Exception as error:  # noqa: BLE001 (raised below)
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def _end(self) -> None:
         """Send what there is to send, and close the socket."""

@@ -15,6 +15,9 @@ from protocol.amqp.errors import precondition_failed
 
 log = get_logger("channel")
 
+# How many deliveries of a channel are looked at in one check; the others have their turn in the next one.
+LATE_PER_CHECK_MAX = 4096
+
 TIMEOUT_ARGUMENT = "x-consumer-timeout"
 
 
@@ -35,7 +38,8 @@ def check(connection: Any, *, tick: int, tick_ms: int, default_ms: int) -> None:
 
 def _check_channel(connection: Any, channel: Any, held_since: int, tick: int, tick_ms: int, default_ms: int) -> None:
     late: dict[Consumer | None, list[int]] = {}
-    for delivery_tag, queue, consumer, delivered_at in channel.unacked.delivered_before(held_since):
+    deliveries = channel.unacked.delivered_before(held_since, LATE_PER_CHECK_MAX)
+    for delivery_tag, queue, consumer, delivered_at in deliveries:
         timeout_ms = queue.settings.consumer_timeout_ms
         if consumer is not None:
             timeout_ms = consumer.arguments.get(TIMEOUT_ARGUMENT, timeout_ms)

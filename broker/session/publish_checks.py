@@ -25,6 +25,9 @@ from protocol.amqp.header_fields import (
 )
 from protocol.amqp.properties import decode_properties
 
+# Each is routed by itself, and with each death of the message they are written down once more.
+ROUTING_KEYS_MAX = 1024
+
 _PSEUDO_QUEUE = direct_reply.PSEUDO_QUEUE.encode()
 _INTEGER = re.compile(rb"[+-]?[0-9]+")
 
@@ -59,11 +62,22 @@ def accept_properties(channel: Any, header: bytes) -> tuple[bytes, int]:
                 del fields[name]
             header = replace_fields(header, fields)
             traits = find_traits(header)
-        for name in (CC, BCC):
-            if name in fields and fields[name][:1] != b"A":
-                kind = format_type(decode_value(fields[name]))
-                raise precondition_failed(f'invalid message: {{unacceptable_type_in_header,"{name.decode()}",{kind}}}')
+        _check_routing_keys(fields)
     return header, traits
+
+
+def _check_routing_keys(fields: dict[bytes, bytes]) -> None:
+    count = 0
+    for name in (CC, BCC):
+        if name in fields:
+            keys = decode_value(fields[name])
+            if not isinstance(keys, list):
+                raise precondition_failed(
+                    f'invalid message: {{unacceptable_type_in_header,"{name.decode()}",{format_type(keys)}}}'
+                )
+            count += len(keys)
+    if count > ROUTING_KEYS_MAX:
+        raise precondition_failed(f"invalid message: {count} routing keys in CC and BCC, at most {ROUTING_KEYS_MAX}")
 
 
 def _check_properties(channel: Any, header: bytes) -> None:

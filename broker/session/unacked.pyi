@@ -27,8 +27,8 @@ class UnackedDeliveries:
         tick: int = 0,
     ) -> None:
         """Append a delivery of the time ``tick``; its tag is greater than all others."""
-    def delivered_before(self, tick: int) -> list[tuple[int, Queue, Consumer | None, int]]:
-        """Return the oldest deliveries, from before ``tick``, as (delivery tag, queue, consumer, tick)."""
+    def delivered_before(self, tick: int, count_max: int) -> list[tuple[int, Queue, Consumer | None, int]]:
+        """Return up to ``count_max`` deliveries from before ``tick``, as (delivery tag, queue, consumer, tick)."""
     def pop(self, delivery_tag: int) -> Message | None:
         """Take a delivery out; ``position``, ``queue`` and ``consumer`` say the rest of it. None if there is none."""
 

@@ -154,13 +154,13 @@ cdef class UnackedDeliveries:
     def pop(self, unsigned long long delivery_tag):
         return self.take(delivery_tag)
 
-    def delivered_before(self, unsigned int tick):
+    def delivered_before(self, unsigned int tick, Py_ssize_t count_max):
         cdef Py_ssize_t index
         cdef UnackedEntry *entry
         found = []
         for index in range(self.length):
             entry = self._at(index)
-            if entry.tick >= tick:
+            if entry.tick >= tick or len(found) == count_max:
                 break
             if entry.message is not NULL:
                 found.append((entry.delivery_tag, <Queue>entry.queue, <Consumer>entry.consumer, entry.tick))

@@ -25,6 +25,8 @@ from protocol.amqp.errors import AMQPError, frame_error
 
 DEPTH_MAX = 16
 ITEM_COUNT_MAX = 65_536
+# With what the broker adds to headers that were within the limit.
+ITEM_COUNT_WITH_OWN_MAX = 16 * ITEM_COUNT_MAX
 
 FieldValue: TypeAlias = Any
 FieldTable: TypeAlias = Mapping[str, FieldValue]
@@ -77,9 +79,10 @@ _INTEGERS: dict[int, type[TaggedInt]] = {
 class _Decoder:
     """Decodes one table; counts what it has made."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, item_count_max: int) -> None:
         self.data = data
-        self.items_left = ITEM_COUNT_MAX
+        self.item_count_max = item_count_max
+        self.items_left = item_count_max
 
     def table(self, at: int, end: int, depth: int) -> dict[str, FieldValue]:
         if depth > DEPTH_MAX:
@@ -107,7 +110,7 @@ class _Decoder:
     def value(self, at: int, end: int, depth: int) -> tuple[FieldValue, int]:
         self.items_left -= 1
         if self.items_left < 0:
-            raise _malformed(f"more than {ITEM_COUNT_MAX} fields")
+            raise _malformed(f"more than {self.item_count_max} fields")
         if at >= end:
             raise _malformed("a field has no value")
         tag = self.data[at]
@@ -173,12 +176,12 @@ def _malformed(detail: str) -> AMQPError:
     return frame_error(f"malformed field table: {detail}")
 
 
-def decode_table(data: bytes) -> dict[str, FieldValue]:
+def decode_table(data: bytes, item_count_max: int = ITEM_COUNT_MAX) -> dict[str, FieldValue]:
     """Decode the octets of a table, without the size that stands before them on the wire.
 
     Raises ``ConnectionException`` (FRAME_ERROR) for anything that is not a table within the limits.
     """
-    return _Decoder(data).table(0, len(data), 1)
+    return _Decoder(data, item_count_max).table(0, len(data), 1)
 
 
 def encode_table(table: FieldTable) -> bytes:

@@ -132,9 +132,14 @@ cpdef long long expiration_of(bytes header) except -2:
         return -1
     size = start[at]
     index = 1
-    if size > 1 and start[at + 1] == b"+":
+    # A sign is allowed, as publishes are checked: what is negative was refused, so a minus stands before a zero.
+    if size > 1 and (start[at + 1] == b"+" or start[at + 1] == b"-"):
         index = 2
-    if index > size or size - index >= EXPIRATION_DIGITS_MAX:
+    if index > size:
+        return -1
+    while index < size and start[at + index] == b"0":
+        index += 1
+    if size - index >= EXPIRATION_DIGITS_MAX:
         return -1
     while index <= size:
         if start[at + index] < 48 or start[at + index] > 57:     # the digits of ASCII

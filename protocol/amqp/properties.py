@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from protocol.amqp.errors import syntax_error
-from protocol.amqp.field_table import Timestamp, decode_table, encode_table
+from protocol.amqp.field_table import ITEM_COUNT_WITH_OWN_MAX, Timestamp, decode_table, encode_table
 
 _HEAD = struct.Struct(">HHQH")
 _LONG = struct.Struct(">I")
@@ -70,7 +70,7 @@ def _decode(kind: str, header: bytes, at: int) -> tuple[Any, int]:
         end = start + _LONG.unpack_from(header, at)[0]
         if end > len(header):
             raise IndexError
-        return decode_table(header[start:end]), end
+        return decode_table(header[start:end], ITEM_COUNT_WITH_OWN_MAX), end
     end = at + 1 + header[at]
     if end > len(header):
         raise IndexError

@@ -14,7 +14,6 @@ from tests.differential.comparison import mismatches, report
 from tests.differential.conftest import AGAINST_ITSELF
 from tests.differential.differences import known_differences
 from tests.differential.generated import GENERATORS
-from tests.differential.pending import PENDING, matches, pending_fault
 from tests.differential.player import Player
 from tests.differential.scenarios import GROUPS
 from tests.differential.steps import Scenario
@@ -28,12 +27,6 @@ pytestmark = [
 SEED = int(os.environ.get("HAYPILE_TEST_SEED", "20260801"))
 SCENARIOS_PER_GENERATOR = int(os.environ.get("HAYPILE_TEST_SCENARIOS", "25"))
 ATTEMPTS = 2
-
-
-def marks(name: str) -> list[pytest.MarkDecorator]:
-    """A scenario that shows a fault of Haypile's is expected to fail."""
-    fault = pending_fault(name)
-    return [pytest.mark.xfail(reason=fault, strict=True)] if fault is not None and not AGAINST_ITSELF else []
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +50,7 @@ def compare(scenario: Scenario, rabbitmq: Player, haypile: Player, major: int) -
 @pytest.mark.parametrize(
     "scenario",
     [
-        pytest.param(scenario, id=f"{group}: {scenario.name}", marks=marks(f"{group}: {scenario.name}"))
+        pytest.param(scenario, id=f"{group}: {scenario.name}")
         for group, scenarios in GROUPS.items()
         for scenario in scenarios
     ],
@@ -67,7 +60,7 @@ def test_haypile_does_as_rabbitmq(scenario: Scenario, rabbitmq: Player, haypile:
     assert not found, report(scenario, found)
 
 
-@pytest.mark.parametrize("group", [pytest.param(group, marks=marks(group)) for group in GENERATORS])
+@pytest.mark.parametrize("group", GENERATORS)
 def test_haypile_does_as_rabbitmq_in_generated_scenarios(
     group: str, rabbitmq: Player, haypile: Player, rabbitmq_major: int
 ) -> None:
@@ -85,12 +78,6 @@ def test_every_known_difference_is_seen_in_a_scenario() -> None:
         difference for scenarios in GROUPS.values() for scenario in scenarios for difference in scenario.differences
     }
     assert used == known_differences().keys()
-
-
-def test_every_pending_fault_is_seen_in_a_scenario() -> None:
-    names = [f"{group}: {scenario.name}" for group, scenarios in GROUPS.items() for scenario in scenarios]
-    seen = {pattern for pattern in PENDING if any(matches(pattern, name) for name in [*names, *GENERATORS])}
-    assert seen == PENDING.keys()
 
 
 def test_the_names_of_scenarios_are_unique() -> None:

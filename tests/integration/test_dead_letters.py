@@ -207,3 +207,21 @@ def test_dead_letters_survive_a_crash_once(start_broker: StartBroker) -> None:
     until(lambda: channel.counts("dead")[0] == 50)
     assert channel.counts("q")[0] == 0
     assert channel.bodies("dead") == [str(number).encode() for number in range(50)]
+
+
+@pytest.mark.haypile_only
+def test_a_header_as_large_as_it_may_be_survives_a_headers_exchange(channel: RawChannel, name: str) -> None:
+    channel.call(Exchange.Declare(exchange=f"{name}-x", exchange_type="headers", auto_delete=True))
+    dead = channel.declare_queue(f"{name}-dead", exclusive=True)
+    channel.bind(dead, f"{name}-x", "", {"x-match": "all"})
+    channel.declare_queue(name, exclusive=True, arguments={"x-dead-letter-exchange": f"{name}-x", "x-message-ttl": 5})
+    channel.publish(b"1", name, properties=Basic.Properties(headers={"many": [None] * 65_530}))
+    until(lambda: channel.counts(dead)[0] == 1)
+
+
+@pytest.mark.haypile_only
+def test_routing_keys_have_a_limit(channel: RawChannel, name: str) -> None:
+    channel.publish(b"1", name, properties=Basic.Properties(headers={"CC": ["k"] * 1000, "BCC": ["k"] * 25}))
+    channel.expect_channel_close(
+        406, "PRECONDITION_FAILED - invalid message: 1025 routing keys in CC and BCC, at most 1024", Basic.Publish
+    )

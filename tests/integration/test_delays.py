@@ -201,3 +201,29 @@ def test_deduplication_forgets_by_count_and_by_time(channel: RawChannel, names: 
     until(lambda: time.monotonic() > deadline)
     channel.publish(b"2", by_time, properties=Basic.Properties(message_id="m"))
     assert channel.bodies(by_time) == [b"1", b"2"]
+
+
+def test_a_dead_letter_that_comes_back_is_no_duplicate_of_itself(channel: RawChannel, name: str) -> None:
+    arguments = {
+        "x-deduplication": True,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": f"{name}-wait",
+    }
+    channel.declare_queue(name, exclusive=True, arguments=arguments)
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": name, "x-message-ttl": 10}
+    channel.declare_queue(f"{name}-wait", exclusive=True, arguments=arguments)
+    channel.consume(name)
+    channel.publish(b"1", name, properties=Basic.Properties(message_id="m"))
+    for _ in range(3):
+        channel.send(Basic.Reject(delivery_tag=channel.deliver().method.delivery_tag, requeue=False))
+    channel.publish(b"2", name, properties=Basic.Properties(message_id="m"))
+    assert channel.deliver().body == b"1"
+
+
+def test_a_delay_that_grows_without_end_is_the_longest(channel: RawChannel, name: str) -> None:
+    arguments = {"x-redelivery-delay": 1, "x-redelivery-delay-multiplier": 10**18, "x-redelivery-delay-max": 1}
+    channel.declare_queue(name, exclusive=True, arguments=arguments)
+    channel.consume(name)
+    channel.publish(b"1", name)
+    for _ in range(30):
+        channel.send(Basic.Nack(delivery_tag=channel.deliver().method.delivery_tag, requeue=True))

@@ -185,7 +185,9 @@ class ModelQueue:
 
     def admits(self, message: ModelMessage) -> str:
         settings = self.settings
-        if settings.deduplication and message.message_id is not None:
+        # A dead letter that comes back is no duplicate of itself.
+        comes_back = any(name == self.name for name, _, _ in message.deaths)
+        if settings.deduplication and message.message_id is not None and not comes_back:
             seen_at = self.seen.get(message.message_id)
             if seen_at is not None and seen_at + settings.deduplication_window_ms > self.broker.now:
                 return "duplicate"

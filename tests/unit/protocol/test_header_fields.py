@@ -61,7 +61,8 @@ def test_what_is_missing_is_said_to_be_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("0", 0), ("+5", 5), ("007", 7), ("", -1), ("5x", -1), ("9" * 30, -1), ("-1", -1)]
+    ("text", "value"),
+    [("0", 0), ("+5", 5), ("007", 7), ("", -1), ("5x", -1), ("9" * 30, -1), ("-0", 0), ("0" * 200 + "5", 5)],
 )
 def test_an_expiration_is_a_number_or_nothing(text: str, value: int) -> None:
     assert header_fields.expiration_of(encoded(expiration=text)) == value
