@@ -61,9 +61,8 @@ class EffectiveSettings:
         queue.deduplicator = None
         if settings.deduplication:
             queue.deduplicator = self._deduplicator(settings, None if queue.log is None else queue.log.number)
-            if known is not None and known.header_name == queue.deduplicator.header_name:
-                for key, seen_at_ms in known.items():
-                    queue.deduplicator.restore(key, seen_at_ms)
+            if known is not None:
+                queue.deduplicator.inherit(known)
         queue.apply(settings)
 
     def configure_exchange(self, exchange: Exchange) -> None:

@@ -41,6 +41,15 @@ OWN_ARGUMENTS = (
 )
 """What is compared too, because it means something here on every queue."""
 
+OWN_EXCHANGE_ARGUMENTS = (
+    "x-delayed-type",
+    "x-deduplication",
+    "x-deduplication-window",
+    "x-deduplication-count",
+    "x-deduplication-header",
+)
+"""The same for exchanges, beside the alternate exchange."""
+
 DEFAULT_QUEUE_TYPE = "classic"
 
 _MISSING = object()

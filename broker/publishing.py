@@ -47,11 +47,14 @@ def publish_to_queues(
         message.published_at_ms = now_ms()
     accepted = []
     rejected = False
+    pending = 0
     for queue in queues:
         if queue.gate == ASKS:
             verdict = queue.admit(message, queue.name in was_in)
             if verdict == DUPLICATE:
                 counters.messages_deduplicated += 1
+                # The one that was taken may still be on its way to the disk.
+                pending = vhost.journal.journal.pending_batch
                 continue
             if verdict == OVERFLOW:
                 rejected = True
@@ -65,7 +68,7 @@ def publish_to_queues(
     for queue, position in zip(accepted, positions, strict=True):
         queue.enqueue(message, position, False)
     counters.messages_routed += len(accepted)
-    return Published(batch, len(accepted), rejected)
+    return Published(max(batch, pending), len(accepted), rejected)
 
 
 def _write(vhost: Any, queues: list[Queue], positions: list[int], message: Message, gate: Deduplicator | None) -> int:

@@ -384,6 +384,13 @@ cdef class Journal:
         self.completion_fd = -1
         return 0
 
+    @property
+    def pending_batch(self):
+        """The number of the batch that has the last record, as long as it is not on disk; then 0."""
+        if self.sequence == self.durable_sequence:
+            return 0
+        return self.open_batch if self._batch.size > 0 else self.open_batch - 1
+
     # For the metrics
 
     @property

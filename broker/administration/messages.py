@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.administration.selection import CHOSEN_MAX, Chosen, Filter, choose
-from broker.dead_lettering.deaths import KEYS_FIELD, decode_deaths, routing_keys_of
+from broker.dead_lettering.deaths import KEYS_FIELD, ORIGIN_FIELD, decode_deaths, origin_of, routing_keys_of
 from broker.publishing import publish_to_queues
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
@@ -16,7 +16,7 @@ from protocol.amqp.header_fields import find_traits, replace_fields, split_field
 from protocol.amqp.properties import BasicProperties, decode_properties
 
 _DEATH_FIELDS = frozenset(
-    {b"x-death", KEYS_FIELD}
+    {b"x-death", KEYS_FIELD, ORIGIN_FIELD}
     | {f"x-{when}-death-{what}".encode() for when in ("first", "last") for what in ("reason", "queue", "exchange")}
 )
 
@@ -130,8 +130,7 @@ def redrive(vhost: Any, queue_name: str, positions: Sequence[int]) -> int:
         origin = vhost.queues.get(deaths[0].queue) if deaths else None
         if origin is None or origin is queue:
             return False
-        first = deaths[-1]
-        address = encode_address(first.exchange, first.routing_keys[0] if first.routing_keys else "")
+        address = encode_address(*origin_of(fields))
         kept = {name: raw for name, raw in fields.items() if name not in _DEATH_FIELDS}
         redriven = _copy(message, address, replace_fields(message.header, kept))
         return _publish(vhost, [origin], redriven, was_in=[origin.name])

@@ -18,6 +18,8 @@ from protocol.amqp.header_fields import BCC, CC, expiration_of, find_traits, rep
 # the proof that the x-death beside it was not made up by a client.
 KEYS_FIELD = b"x-haypile-keys"
 DEATH_FIELD = b"x-death"
+# The exchange and the routing key of its publish.
+ORIGIN_FIELD = b"x-haypile-origin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,12 @@ def routing_keys_of(message: Message, fields: dict[bytes, bytes] | None = None) 
     return [decode_address(message.address)[1], *_texts(fields, CC), *_texts(fields, BCC)]
 
 
+def origin_of(fields: dict[bytes, bytes]) -> tuple[str, str]:
+    """Return the exchange and the routing key that a dead letter was published with."""
+    exchange, routing_key = _texts(fields, ORIGIN_FIELD)
+    return exchange, routing_key
+
+
 def record_death(
     message: Message,
     *,
@@ -157,6 +165,8 @@ def record_death(
     if routing_key is not None:
         keys = [routing_key]
     fields[KEYS_FIELD] = raw_texts(keys)
+    if ORIGIN_FIELD not in fields:
+        fields[ORIGIN_FIELD] = raw_texts(decode_address(message.address))
     header = replace_fields(message.header, dict(sorted(fields.items())), keep_expiration=False)
     address = encode_address(exchange, keys[0])
     dead = Message(address, header, message.body, message.persistent, find_traits(header))

@@ -16,6 +16,8 @@ log = get_logger("dead letters")
 
 # How many messages are moved in one turn of the event loop; they are one unit of the journal.
 TRANSFERS_PER_TURN_MAX = 1024
+# And so many octets of bodies, so that the unit stays small; one message always goes.
+TRANSFER_SIZE_PER_TURN_MAX_BYTES = 16 * 1024 * 1024
 
 # How many cycles of dead letters are remembered, so that each is logged once.
 CYCLES_LOGGED_MAX = 1000
@@ -63,9 +65,11 @@ class Transfers:
             return
         journal.begin_unit()
         try:
+            size_bytes = 0
             for _ in range(TRANSFERS_PER_TURN_MAX):
-                if not self._pending:
+                if not self._pending or size_bytes > TRANSFER_SIZE_PER_TURN_MAX_BYTES:
                     break
+                size_bytes += len(self._pending[0][1].body)
                 self._move(*self._pending.popleft())
         finally:
             if self._pending:
@@ -73,17 +77,15 @@ class Transfers:
             journal.end_unit()
 
     def _move(self, queue: Queue, message: Message, position: int, reason: str) -> None:
-        try:
-            if reason in _COUNTERS:
-                self._dead_letter(queue, message, reason)
-            else:
-                self._vhost.publish_due(queue, message)
-        finally:
-            # Should its way fail, it is gone: the queue has let go of it, so nobody would ever take it out there.
-            if reason not in _COUNTERS:
-                queue.finish(message, position)
-            elif position:
+        # Should its way fail, the mistake is told of, and the message stays in the journal: the queue has it again
+        # after the next start.
+        if reason in _COUNTERS:
+            self._dead_letter(queue, message, reason)
+            if position:
                 queue.forget(message, position)
+        else:
+            self._vhost.publish_due(queue, message)
+            queue.finish(message, position)
 
     def _dead_letter(self, queue: Queue, message: Message, reason: str) -> None:
         settings = queue.settings

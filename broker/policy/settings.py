@@ -106,7 +106,7 @@ SETTINGS: Mapping[str, Setting] = {
     "redelivery-delay-max": Setting(values.milliseconds, "maximum redelivery delay"),
     "deduplication": Setting(values.flag, "deduplication value"),
     "deduplication-window": Setting(values.positive_milliseconds, "deduplication window"),
-    "deduplication-count": Setting(values.positive, "deduplication count"),
+    "deduplication-count": Setting(values.deduplication_count, "deduplication count"),
     "deduplication-header": Setting(values.header_name, "deduplication header"),
     "delayed": Setting(values.flag, "delayed value"),
     "group-header": Setting(values.header_name, "group header"),

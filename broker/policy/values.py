@@ -9,6 +9,7 @@ from typing import Any
 from protocol.amqp.erlang_term import format_type
 
 EXPIRY_MAX_MS = 315_360_000_000
+DEDUPLICATION_COUNT_MAX = 1_000_000
 INTEGER_MAX = (1 << 63) - 1
 PRIORITY_MAX = 255
 SHORT_STRING_BYTES_MAX = 255
@@ -49,6 +50,12 @@ def positive(value: Any) -> int:
     if integer(value) == 0:
         raise InvalidValueError("{value_zero,0}")
     return not_negative(value)
+
+
+def deduplication_count(value: Any) -> None:
+    """How many keys are remembered: they are in memory, and in each checkpoint."""
+    if positive(value) > DEDUPLICATION_COUNT_MAX:
+        raise InvalidValueError(f"{{max_value_exceeded,{value}}}")
 
 
 def milliseconds(value: Any) -> None:

@@ -9,6 +9,7 @@ from broker.queueing.groups import MessageGroups
 from broker.queueing.message import Message
 from broker.queueing.ready import ReadyMessages
 from broker.queueing.schedule import requested_delivery_ms
+from broker.queueing.settings import QueueSettings
 from broker.queueing.waiting import WaitingMessages
 from protocol.amqp.header_fields import TRAIT_EXPIRES
 
@@ -47,6 +48,16 @@ class Backlog:
         self._top = 0
         self.taken_position = 0
         self.taken_redelivered = False
+
+    def suits(self, settings: QueueSettings) -> bool:
+        """Return whether this is as it has to be for ``settings``."""
+        group_header = None if self.groups is None else self.groups.header_name.decode("utf-8", "surrogateescape")
+        return (
+            self.max_priority == settings.max_priority
+            and self.message_ttl_ms == (-1 if settings.message_ttl_ms is None else settings.message_ttl_ms)
+            and self.delayed == settings.delayed
+            and group_header == settings.group_header
+        )
 
     # Coming and going
 

@@ -31,7 +31,7 @@ class Deduplicator:
         self.count_max = count_max
         self.header_name = None if header_name is None else header_name.encode("utf-8", "surrogateescape")
         self._on_remember = on_remember
-        self._seen: OrderedDict[bytes, int] = OrderedDict()
+        self._seen: OrderedDict[bytes, tuple[int, bool]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -49,29 +49,41 @@ class Deduplicator:
         key = self.key_of(message)
         if key is None:
             return False
-        seen_at = self._seen.get(key)
-        return seen_at is not None and seen_at + self.window_ms > now_ms
+        seen = self._seen.get(key)
+        return seen is not None and seen[0] + self.window_ms > now_ms
 
     def remember(self, message: Message, now_ms: int) -> None:
-        """Keep the key of a message that is taken."""
+        """Keep the key of a message that is taken.
+
+        That of a transient one is forgotten with it at a restart: the next with that key has to be taken then.
+        """
         key = self.key_of(message)
         if key is not None:
-            self.restore(key, now_ms)
-            if self._on_remember is not None:
+            self._keep(key, now_ms, message.persistent)
+            if self._on_remember is not None and message.persistent:
                 self._on_remember(key, now_ms)
 
     def restore(self, key: bytes, seen_at_ms: int) -> None:
-        """Keep a key that was seen at a time, and forget those that are out of the window."""
-        self._seen[key] = seen_at_ms
+        """Keep a key that was seen at a time, as the journal says."""
+        self._keep(key, seen_at_ms, True)
+
+    def inherit(self, before: Deduplicator) -> None:
+        """Take over what another one has seen, if its keys are of the same kind."""
+        if before.header_name == self.header_name:
+            for key, (seen_at_ms, persistent) in before._seen.items():
+                self._keep(key, seen_at_ms, persistent)
+
+    def _keep(self, key: bytes, seen_at_ms: int, persistent: bool) -> None:
+        self._seen[key] = (seen_at_ms, persistent)
         self._seen.move_to_end(key)
         while len(self._seen) > self.count_max:
             self._seen.popitem(last=False)
         while self._seen:
             oldest = next(iter(self._seen))
-            if self._seen[oldest] + self.window_ms > seen_at_ms:
+            if self._seen[oldest][0] + self.window_ms > seen_at_ms:
                 break
             del self._seen[oldest]
 
     def items(self) -> Iterable[tuple[bytes, int]]:
-        """Return the keys with the times when they were seen, the oldest first."""
-        return self._seen.items()
+        """Return the keys that survive a restart with the times when they were seen, the oldest first."""
+        return [(key, seen_at_ms) for key, (seen_at_ms, persistent) in self._seen.items() if persistent]

@@ -105,8 +105,12 @@ class Queue(QueueContents):
             self.gate = ASKS
         else:
             self.gate = STAMPS if settings.is_timed else OPEN
-        if self._needs_backlog() or self._backlog is not None:
+        if self._backlog is None:
+            if self._needs_backlog():
+                self._rebuild_backlog()
+        elif not self._backlog.suits(settings):
             self._rebuild_backlog()
+        if self._backlog is not None:
             if cython.cast(Backlog, self._backlog).count:
                 # What waited for its group may have nothing to wait for any more.
                 self.wake()

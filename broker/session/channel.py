@@ -200,6 +200,8 @@ class Channel(ContentReceiver):
         batch: cython.ulonglong = 0
         if route.exchange.deduplicator is not None and route.exchange.deduplicator.is_duplicate(message, now_ms()):
             self._counters.messages_deduplicated += 1
+            # The one that was taken may still be on its way to the disk.
+            batch = self._journal.journal.pending_batch
         elif route.queues:
             published = publish_to_queues(self.vhost, route.queues, message, route.exchange.deduplicator)
             batch = published.batch
@@ -470,10 +472,12 @@ class Channel(ContentReceiver):
         if delivery_tag == 0 and multiple:
             delivery_tag = unacked.last_tag()
         elif not unacked.contains(delivery_tag):
-            if delivery_tag in self._given_back:
-                del self._given_back[delivery_tag]
+            if delivery_tag not in self._given_back:
+                raise precondition_failed(f"unknown delivery tag {delivery_tag}", 60, method_id)
+            # It was late and is in its queue again; a multiple acknowledgement means those before it all the same.
+            del self._given_back[delivery_tag]
+            if not multiple:
                 return 0
-            raise precondition_failed(f"unknown delivery tag {delivery_tag}", 60, method_id)
         if self.transaction is not None:
             self.transaction.settle(delivery_tag, multiple, how)
             return 0

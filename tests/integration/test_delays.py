@@ -179,13 +179,15 @@ def test_duplicates_are_confirmed_and_dropped(start_broker: StartBroker) -> None
     for number, key in enumerate([1, 2, 1]):
         properties = Basic.Properties(headers={"key": key}, delivery_mode=2)
         channel.publish(str(number).encode(), "k", "x", properties=properties)
-    confirm(channel, 8)
+    channel.publish(b"transient", "q", properties=Basic.Properties(message_id="t"))
+    confirm(channel, 9)
     broker.kill()
     broker.start()
     channel = broker.connect().open().channel(1)
+    channel.publish(b"taken", "q", properties=Basic.Properties(message_id="t"))
     channel.publish(b"again", "q", properties=Basic.Properties(message_id="b"))
     channel.publish(b"again", "k", "x", properties=Basic.Properties(headers={"key": 2}))
-    assert channel.bodies("q") == [b"0", b"1", b"3", b"4"]
+    assert channel.bodies("q") == [b"0", b"1", b"3", b"4", b"taken"]
     assert channel.bodies("behind") == [b"0", b"1"]
 
 

@@ -108,3 +108,23 @@ def test_a_client_that_understands_loses_only_the_consumer(start_broker: StartBr
     channel.expect_silence()
     channel.refused(Basic.Ack(late.method.delivery_tag), 406, "PRECONDITION_FAILED - unknown delivery tag 2")
     assert channel.client.channel(2).counts("q") == (0, 0)
+
+
+def test_a_late_acknowledgement_of_many_means_the_others(start_broker: StartBroker) -> None:
+    broker = start_broker()
+    channel = broker.connect().open().channel(1)
+    channel.declare_queue("patient")
+    channel.declare_queue("q", arguments={"x-consumer-timeout": 1000})
+    channel.consume("patient", "p")
+    channel.consume("q", "late")
+    for queue in ("patient", "patient", "q"):
+        channel.publish(b"", queue)
+    for _ in range(3):
+        channel.deliver()
+    assert channel.expect(Basic.Cancel).consumer_tag == "late"
+    channel.send(Basic.Ack(3, multiple=True))
+    channel.call(Basic.Cancel(consumer_tag="p"))
+    channel.close()
+    channel = channel.client.channel(1)
+    assert channel.counts("patient") == (0, 0)
+    assert channel.counts("q") == (1, 0)

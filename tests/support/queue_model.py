@@ -66,6 +66,7 @@ class ModelQueue:
         self.groups: dict[str, Group] = {}
         self.group_arrivals: list[Entry] = []
         self.seen: dict[str, int] = {}
+        self.keys_kept: dict[str, bool] = {}
         self.credit = 0
         """How many messages consumers can take, or -1 for any number, which they do not acknowledge."""
 
@@ -306,6 +307,7 @@ class ModelQueue:
     def restart(self) -> None:
         kept = [entry for entry in self.ready + self.waiting + self.unacked if entry.message.persistent]
         self.ready, self.waiting, self.unacked = [], [], []
+        self.seen = {key: seen_at for key, seen_at in self.seen.items() if self.keys_kept[key]}
         self.groups.clear()
         self.group_arrivals.clear()
         self.credit = 0
@@ -345,6 +347,8 @@ class ModelBroker:
                 queue.next_position += 1
                 if queue.settings.deduplication and message.message_id is not None:
                     queue.seen[message.message_id] = self.now
+                    # A transient message and its key are gone after a restart.
+                    queue.keys_kept[message.message_id] = message.persistent
             elif verdict == "overflow":
                 rejected = True
                 if queue.settings.overflow == "reject-publish-dlx":

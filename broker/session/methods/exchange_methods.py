@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from broker.equivalence import check_argument, check_flag, inequivalent
+from broker.equivalence import OWN_EXCHANGE_ARGUMENTS, check_argument, check_flag, inequivalent
 from broker.routing.alternates import ALTERNATE_EXCHANGE
 from broker.routing.exchange import Binding
 from broker.routing.exchange_type import InvalidDefinitionError
@@ -53,7 +53,8 @@ def declare(channel: Any, method: ExchangeDeclare) -> None:
             check_flag("durable", resource, method.durable, exchange.durable)
             check_flag("auto_delete", resource, method.auto_delete, exchange.auto_delete)
             check_flag("internal", resource, method.internal, exchange.internal)
-            check_argument(ALTERNATE_EXCHANGE, resource, method.arguments, exchange.arguments)
+            for argument in (ALTERNATE_EXCHANGE, *OWN_EXCHANGE_ARGUMENTS):
+                check_argument(argument, resource, method.arguments, exchange.arguments)
         else:
             if name.startswith(RESERVED_PREFIX):
                 raise access_refused(f"exchange name '{name}' contains reserved prefix 'amq.*'")
