@@ -182,9 +182,10 @@ class Queue(QueueContents):
         if self._backlog is not None or message.traits & TRAIT_EXPIRES:
             return self._enqueue_managed(message, position, redelivered)
         if not self._starved and self._ready.is_empty():
-            consumer = self._consumer_with_credit()
+            consumer = self._consumers.next_with_credit()
             if consumer is not None:
                 return self._hand_over(consumer, message, position, redelivered)
+            self._starved = True
         self._ready.append(message, position, redelivered)
         self._ready_bytes += len(message.body)
         return 0

@@ -368,17 +368,13 @@ class Channel(ContentReceiver):
             self._counters.messages_delivered_consume_manual_ack += 1
             self.consumed_unacked_count += 1
             self.unacked.append(delivery_tag, message, position, consumer.queue, consumer, connection.turn.tick)
-        if redelivered:
-            self._counters.messages_redelivered += 1
-        if self._taps.delivering is not None:
+        if redelivered or message.traits or self._taps.delivering is not None:
             return self._deliver_shown(consumer, message, position, delivery_tag, redelivered)
-        if redelivered or message.traits:
-            message = as_delivered(consumer.queue, message, position)
         connection.output.put_deliver(
             self.number,
             consumer.wire_tag,
             delivery_tag,
-            redelivered,
+            False,
             message.address,
             message.header,
             message.body,
@@ -394,10 +390,14 @@ class Channel(ContentReceiver):
         delivery_tag: cython.ulonglong,
         redelivered: cython.bint,
     ) -> int:
-        """Send what the taps make of a message."""
+        """Send a message that is not shown as it is: something is hidden, or added, or taps want to see it."""
         taps: Any = self._taps.delivering
         queue = consumer.queue
-        shown: Message | None = taps.shown(self, queue, consumer, as_delivered(queue, message, position), redelivered)
+        if redelivered:
+            self._counters.messages_redelivered += 1
+        shown: Message | None = as_delivered(queue, message, position)
+        if taps is not None:
+            shown = taps.shown(self, queue, consumer, shown, redelivered)
         if shown is not None:
             connection = self.connection
             connection.output.put_deliver(
@@ -411,7 +411,8 @@ class Channel(ContentReceiver):
                 connection.frame_max,
             )
             connection.written()
-            taps.delivered(self, queue, message, redelivered)
+            if taps is not None:
+                taps.delivered(self, queue, message, redelivered)
         return 0
 
     def get(self, queue: Queue, no_ack: bool) -> None:
