@@ -17,7 +17,7 @@ from tests.support.raw_client import Address
 pytestmark = pytest.mark.xdist_group("celery")
 
 CONCURRENCY = 2
-FUTURE_S = 4
+FUTURE_S = 8
 PATIENCE_S = 30
 
 
