@@ -14,6 +14,7 @@ from broker.queueing.relay import Relay
 from broker.queueing.schedule import DELAY_HEADER, requested_delay_ms
 from broker.routing.delayed_message import DelayedMessageExchangeType
 from broker.routing.exchange import Exchange
+from protocol.amqp.field_table import Longlong, encode_value
 from protocol.amqp.header_fields import find_traits, replace_fields, split_fields
 
 STORE_PREFIX = "amq.delayed."
@@ -84,7 +85,7 @@ class DelayedExchanges:
         delay_ms = requested_delay_ms(message)
         if DELAY_HEADER in fields and delay_ms:
             # As RabbitMQ's plugin marks what it has delayed already.
-            fields[DELAY_HEADER] = b"l" + (-delay_ms).to_bytes(8, "big", signed=True)
+            fields[DELAY_HEADER] = encode_value(Longlong(-delay_ms))
         header = replace_fields(message.header, fields)
         released = Message(message.address, header, message.body, message.persistent, find_traits(header))
         return exchange, released

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from broker.queueing.message import Message
 from broker.routing.address import decode_address, encode_address
-from protocol.amqp.field_table import ITEM_COUNT_WITH_OWN_MAX, decode_table
+from protocol.amqp.field_table import ByteString, FieldValue, Longlong, Timestamp, decode_value, encode_value
 from protocol.amqp.header_fields import BCC, CC, expiration_of, find_traits, replace_fields, split_fields
 
 # The routing keys of a message, where they are no longer those of its publish. Only the broker sets it, so it is also
@@ -35,72 +35,55 @@ class Death:
     original_expiration: str | None = None
 
 
-def encode_octets(text: str) -> bytes:
-    """Return the octets of a name as it came."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def raw_text(text: str) -> bytes:
-    """Return a raw field value: a long string."""
-    octets = encode_octets(text)
-    return b"S" + len(octets).to_bytes(4, "big") + octets
-
-
-def raw_texts(texts: Sequence[str]) -> bytes:
-    """Return a raw field value: an array of long strings."""
-    content = b"".join([raw_text(text) for text in texts])
-    return b"A" + len(content).to_bytes(4, "big") + content
-
-
-def _field(name: bytes, raw: bytes) -> bytes:
-    return bytes((len(name),)) + name + raw
-
-
-def encode_death(death: Death) -> bytes:
-    """Return an element of ``x-death`` as a raw field value."""
-    parts = []
-    if death.original_expiration is not None:
-        parts.append(_field(b"original-expiration", raw_text(death.original_expiration)))
-    parts += (
-        _field(b"count", b"l" + death.count.to_bytes(8, "big")),
-        _field(b"reason", raw_text(death.reason)),
-        _field(b"queue", raw_text(death.queue)),
-        _field(b"time", b"T" + death.time_s.to_bytes(8, "big")),
-        _field(b"exchange", raw_text(death.exchange)),
-        _field(b"routing-keys", raw_texts(death.routing_keys)),
-    )
-    content = b"".join(parts)
-    return b"F" + len(content).to_bytes(4, "big") + content
-
-
-def decode_value(raw: bytes) -> object:
-    """Return a raw field value, decoded."""
-    value: object = decode_table(b"\x01v" + raw, ITEM_COUNT_WITH_OWN_MAX)["v"]
-    return value
+def encode_deaths(deaths: Sequence[Death]) -> bytes:
+    """Return ``x-death`` as a raw field value."""
+    entries = []
+    for death in deaths:
+        expiration = death.original_expiration
+        entries.append(
+            {
+                **({} if expiration is None else {"original-expiration": expiration}),
+                "count": Longlong(death.count),
+                "reason": death.reason,
+                "queue": death.queue,
+                "time": Timestamp(death.time_s),
+                "exchange": death.exchange,
+                "routing-keys": death.routing_keys,
+            }
+        )
+    return encode_value(entries)
 
 
 def decode_deaths(fields: dict[bytes, bytes]) -> list[Death]:
     """Return the deaths that the broker has recorded in a message, the latest first."""
     if KEYS_FIELD not in fields or DEATH_FIELD not in fields:
         return []
-    recorded = decode_value(fields[DEATH_FIELD])
     return [
         Death(
             queue=table["queue"],
             reason=table["reason"],
             exchange=table["exchange"],
-            routing_keys=tuple(table["routing-keys"]),
+            routing_keys=tuple(_texts(table["routing-keys"])),
             time_s=int(table["time"]),
             count=table["count"],
             original_expiration=table.get("original-expiration"),
         )
-        for table in recorded  # type: ignore[attr-defined]
+        for table in decode_value(fields[DEATH_FIELD])
     ]
 
 
-def _texts(fields: dict[bytes, bytes], name: bytes) -> list[str]:
+def _texts(values: Sequence[FieldValue]) -> list[str]:
+    """Return the texts among values, those too that are not UTF-8: routing keys can be any octets."""
+    return [
+        value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+        for value in values
+        if isinstance(value, str | ByteString)
+    ]
+
+
+def _texts_in(fields: dict[bytes, bytes], name: bytes) -> list[str]:
     value = decode_value(fields[name]) if name in fields else ()
-    return [text for text in value if isinstance(text, str)] if isinstance(value, list | tuple) else []
+    return _texts(value) if isinstance(value, list | tuple) else []
 
 
 def routing_keys_of(message: Message, fields: dict[bytes, bytes] | None = None) -> list[str]:
@@ -108,13 +91,13 @@ def routing_keys_of(message: Message, fields: dict[bytes, bytes] | None = None) 
     if fields is None:
         fields = split_fields(message.header)
     if KEYS_FIELD in fields:
-        return _texts(fields, KEYS_FIELD)
-    return [decode_address(message.address)[1], *_texts(fields, CC), *_texts(fields, BCC)]
+        return _texts_in(fields, KEYS_FIELD)
+    return [decode_address(message.address)[1], *_texts_in(fields, CC), *_texts_in(fields, BCC)]
 
 
 def origin_of(fields: dict[bytes, bytes]) -> tuple[str, str]:
     """Return the exchange and the routing key that a dead letter was published with."""
-    exchange, routing_key = _texts(fields, ORIGIN_FIELD)
+    exchange, routing_key = _texts_in(fields, ORIGIN_FIELD)
     return exchange, routing_key
 
 
@@ -134,7 +117,7 @@ def record_death(
     fields = split_fields(message.header)
     died_in_exchange = decode_address(message.address)[0]
     keys = routing_keys_of(message, fields)
-    hidden_keys = _texts(fields, BCC)
+    hidden_keys = _texts_in(fields, BCC)
     shown_keys = list(keys)
     for key in hidden_keys:
         if key in shown_keys:
@@ -156,17 +139,16 @@ def record_death(
         )
     first = not deaths and known is None
     deaths.insert(0, latest)
-    content = b"".join([encode_death(death) for death in deaths])
-    fields[DEATH_FIELD] = b"A" + len(content).to_bytes(4, "big") + content
+    fields[DEATH_FIELD] = encode_deaths(deaths)
     for name, value in (("reason", reason), ("queue", queue), ("exchange", died_in_exchange)):
         if first:
-            fields[b"x-first-death-" + name.encode()] = raw_text(value)
-        fields[b"x-last-death-" + name.encode()] = raw_text(value)
+            fields[b"x-first-death-" + name.encode()] = encode_value(value)
+        fields[b"x-last-death-" + name.encode()] = encode_value(value)
     if routing_key is not None:
         keys = [routing_key]
-    fields[KEYS_FIELD] = raw_texts(keys)
+    fields[KEYS_FIELD] = encode_value(keys)
     if ORIGIN_FIELD not in fields:
-        fields[ORIGIN_FIELD] = raw_texts(decode_address(message.address))
+        fields[ORIGIN_FIELD] = encode_value(decode_address(message.address))
     header = replace_fields(message.header, dict(sorted(fields.items())), keep_expiration=False)
     address = encode_address(exchange, keys[0])
     dead = Message(address, header, message.body, message.persistent, find_traits(header))

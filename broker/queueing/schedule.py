@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from broker.queueing.message import Message
-from protocol.amqp.field_table import Timestamp, decode_table
+from protocol.amqp.field_table import Timestamp, decode_value
 from protocol.amqp.header_fields import find_field
 
 DELAY_HEADER = b"x-delay"
@@ -16,7 +16,7 @@ DELAY_MAX_MS = 10 * 365 * 24 * 60 * 60 * 1000
 def header_value(message: Message, name: bytes) -> Any:
     """Return the value of a header, None if it is not there."""
     raw = find_field(message.header, name)
-    return None if raw is None else decode_table(b"\x01v" + raw)["v"]
+    return None if raw is None else decode_value(raw)
 
 
 def requested_delay_ms(message: Message) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
+from protocol.amqp.field_table import Longlong, encode_value
 from protocol.amqp.header_fields import TRAIT_HIDDEN, replace_fields, split_fields, visible
 
 DELIVERY_COUNT_HEADER = b"x-delivery-count"
@@ -19,7 +20,7 @@ def as_delivered(queue: Queue, message: Message, position: int) -> Message:
     if not count:
         return as_returned(message)
     fields = split_fields(message.header)
-    fields[DELIVERY_COUNT_HEADER] = b"l" + count.to_bytes(8, "big")
+    fields[DELIVERY_COUNT_HEADER] = encode_value(Longlong(count))
     return as_returned(_with_header(message, replace_fields(message.header, fields)))
 
 

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from broker.dead_lettering.deaths import decode_value
 from broker.policy.values import EXPIRY_MAX_MS
 from broker.routing.exchange import Exchange
 from broker.session import direct_reply
@@ -11,6 +10,7 @@ from broker.session.names import check_permission, exchange_resource
 from protocol.amqp.content_header import FLAGS_LOOKED_INTO, FLAGS_VALIDATED, property_flags
 from protocol.amqp.erlang_term import format_string, format_text, format_type
 from protocol.amqp.errors import access_refused, precondition_failed
+from protocol.amqp.field_table import decode_value
 from protocol.amqp.header_fields import (
     BCC,
     CC,

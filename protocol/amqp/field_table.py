@@ -184,6 +184,22 @@ def decode_table(data: bytes, item_count_max: int = ITEM_COUNT_MAX) -> dict[str,
     return _Decoder(data, item_count_max).table(0, len(data), 1)
 
 
+def decode_value(raw: bytes) -> FieldValue:
+    """Decode one field value of a header that was accepted: the octets of its type, and what follows.
+
+    The limit leaves room for what the broker adds. Raises ``ConnectionException`` (FRAME_ERROR) for anything else.
+    """
+    value, end = _Decoder(raw, ITEM_COUNT_WITH_OWN_MAX).value(0, len(raw), 1)
+    if end != len(raw):
+        raise _malformed(f"{len(raw) - end} octets behind a field value")
+    return value
+
+
+def encode_value(value: FieldValue) -> bytes:
+    """Encode one field value with its type; raises as ``encode_table`` does."""
+    return _encode_value(value, 1)
+
+
 def encode_table(table: FieldTable) -> bytes:
     """Encode a table, without the size that stands before it on the wire.
 

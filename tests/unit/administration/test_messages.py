@@ -132,6 +132,26 @@ def test_dead_letters_go_back_to_where_they_died(host: BareVirtualHost) -> None:
     assert bodies(host.vhost.queues["dead"]) == [b"never died", b"0"]
 
 
+def test_a_routing_key_that_is_no_text_survives_many_deaths(host: BareVirtualHost) -> None:
+    key = b"\xff\xfe".decode("utf-8", "surrogateescape")
+    host.vhost.declare_exchange("x", "fanout", durable=True, auto_delete=False, internal=False, arguments={})
+    for number in range(3):
+        host.vhost.declare_exchange(
+            f"dlx{number}", "fanout", durable=True, auto_delete=False, internal=False, arguments={}
+        )
+        queue = host.declare(f"q{number}", max_length=0, dead_letter_exchange=f"dlx{number}")
+        source = host.vhost.exchanges[f"dlx{number - 1}" if number else "x"]
+        host.vhost.bind(Binding(source, queue, ""))
+    host.vhost.bind(Binding(host.vhost.exchanges["dlx2"], host.declare("end"), ""))
+    host.publish(key, b"1", "x", headers={"CC": [key, "cc"]})
+    host.run()
+    (message,), _ = messages.peek(host.vhost, "end")
+    assert message.routing_key == key
+    deaths = message.properties.headers["x-death"]  # type: ignore[index]
+    assert [death["queue"] for death in deaths] == ["q2", "q1", "q0"]
+    assert {tuple(death["routing-keys"]) for death in deaths} == {(b"\xff\xfe", b"\xff\xfe", "cc")}
+
+
 def test_a_policy_changes_a_living_queue(host: BareVirtualHost) -> None:
     queue = host.declare("q")
     for number in range(5):
