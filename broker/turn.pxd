@@ -19,11 +19,9 @@ cdef class Turn:
     cdef list _waiting
     cdef list _steps
     cdef list _journals
-    cdef list _queues
+    cdef list _wakes
 
     cdef int want_end(self, EndOfTurn waiting) except -1
     cdef int _schedule(self) except -1
-    cdef int _wake_queues(self) except -1
-    cdef int _take_steps(self) except -1
-    cdef int _commit_journals(self) except -1
+    cdef int _call_each(self, list calls) except -1
     cdef int _end_turns(self) except -1

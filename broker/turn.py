@@ -30,7 +30,7 @@ class Turn:
         self._waiting: list[EndOfTurn] = []
         self._steps: list[Callable[[], Any]] = []
         self._journals: list[Callable[[], Any]] = []
-        self._queues: list[Any] = []
+        self._wakes: list[Callable[[], Any]] = []
 
     def want_end(self, waiting: EndOfTurn) -> int:
         """Call ``waiting.end_turn()`` at the end of this turn, once."""
@@ -55,7 +55,7 @@ class Turn:
 
     def wake_later(self, queue: Any) -> None:
         """Go on with the deliveries of a queue in the next turn."""
-        self._queues.append(queue)
+        self._wakes.append(queue.wake)
         if not self._scheduled:
             self._schedule()
 
@@ -71,56 +71,28 @@ class Turn:
         """
         self._scheduled = False
         try:
-            if self._queues:
-                self._wake_queues()
+            if self._wakes:
+                self._call_each(self._wakes)
             if self._steps:
-                self._take_steps()
+                self._call_each(self._steps)
             if self._journals:
-                self._commit_journals()
+                self._call_each(self._journals)
             if self._waiting:
                 self._end_turns()
         finally:
             # Whatever was put off meanwhile has seen to it that there is a next turn, and what is left has not.
-            if not self._scheduled and (self._queues or self._steps or self._journals or self._waiting):
+            if not self._scheduled and (self._wakes or self._steps or self._journals or self._waiting):
                 self._schedule()
 
-    def _wake_queues(self) -> int:
-        queues = self._queues
-        self._queues = []
+    def _call_each(self, calls: list[Callable[[], Any]]) -> int:
+        """Make the calls that have gathered. Those that come meanwhile stay, and those behind one that raises."""
         done: cython.Py_ssize_t = 0
         try:
-            for queue in queues:
+            for call in calls[:]:
                 done += 1
-                queue.wake()
+                call()
         finally:
-            if done < len(queues):
-                self._queues[:0] = queues[done:]
-        return 0
-
-    def _take_steps(self) -> int:
-        steps = self._steps
-        self._steps = []
-        done: cython.Py_ssize_t = 0
-        try:
-            for step in steps:
-                done += 1
-                step()
-        finally:
-            if done < len(steps):
-                self._steps[:0] = steps[done:]
-        return 0
-
-    def _commit_journals(self) -> int:
-        journals = self._journals
-        self._journals = []
-        done: cython.Py_ssize_t = 0
-        try:
-            for commit in journals:
-                done += 1
-                commit()
-        finally:
-            if done < len(journals):
-                self._journals[:0] = journals[done:]
+            del calls[:done]
         return 0
 
     def _end_turns(self) -> int:
