@@ -76,23 +76,17 @@ def _write(vhost: Any, queues: list[Queue], positions: list[int], message: Messa
     remembering = [queue.deduplicator for queue in queues if queue.deduplicator is not None]
     if gate is not None:
         remembering.append(gate)
+    logs = [queue.log for queue in queues]
     if not remembering:
-        return _write_message(journal, queues, positions, message)
+        batch: int = journal.publish_to_many(message, logs, positions) if message.persistent else 0
+        return batch
     # The message and the keys that refuse it a second time come together or not at all.
     journal.begin_unit()
     try:
-        _write_message(journal, queues, positions, message)
+        if message.persistent:
+            journal.publish_to_many(message, logs, positions)
         for deduplicator in remembering:
             deduplicator.remember(message, now_ms())
     finally:
-        batch: int = journal.end_unit()
-    return batch
-
-
-def _write_message(journal: Any, queues: list[Queue], positions: list[int], message: Message) -> int:
-    logs = [queue.log for queue in queues if queue.log is not None]
-    if not message.persistent or not logs:
-        return 0
-    durable = [position for queue, position in zip(queues, positions, strict=True) if queue.log is not None]
-    batch: int = journal.publish_to_many(message, logs, durable)
+        batch = journal.end_unit()
     return batch

@@ -50,7 +50,7 @@ cdef class VirtualHostJournal:
     cdef unsigned long long publish_to_one(
         self, Message message, QueueLog log, unsigned long long position
     ) except 0
-    cpdef unsigned long long publish_to_many(self, Message message, list logs, list positions) except 0
+    cpdef unsigned long long publish_to_many(self, Message message, list logs, list positions) except? 0
     cpdef int begin_unit(self) except -1
     cpdef unsigned long long end_unit(self)
     cpdef int write_settled(self) except -1

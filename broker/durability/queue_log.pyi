@@ -39,8 +39,11 @@ class VirtualHostJournal:
         """``touched`` is called when there is something to write or to commit at the end of the turn."""
     def publish_to_one(self, message: Message, log: QueueLog, position: int) -> int:
         """Write a message for one queue; return the number of the batch that makes it durable."""
-    def publish_to_many(self, message: Message, logs: list[QueueLog], positions: list[int]) -> int:
-        """Write a message for several queues, with its position in each; return the batch that makes it durable."""
+    def publish_to_many(self, message: Message, logs: list[QueueLog | None], positions: list[int]) -> int:
+        """Write a message for several queues, with its position in each; return the batch that makes it durable.
+
+        The log of a queue that is not durable is None; without any other there is nothing to write, and 0 is returned.
+        """
     def begin_unit(self) -> None:
         """Make all records until ``end_unit()`` one: after a crash there are all of them or none.
 

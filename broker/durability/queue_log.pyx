@@ -193,12 +193,22 @@ cdef class VirtualHostJournal:
         """Write a message for one queue; return the number of the batch that makes it durable."""
         return self._end_publish(self._add_queue(self._begin_publish(message, 1), log, position), message)
 
-    cpdef unsigned long long publish_to_many(self, Message message, list logs, list positions) except 0:
-        """Write a message for several queues, with its position in each; return the batch that makes it durable."""
-        cdef unsigned char *at = self._begin_publish(message, <unsigned int>len(logs))
+    cpdef unsigned long long publish_to_many(self, Message message, list logs, list positions) except? 0:
+        """Write a message for several queues, with its position in each; return the batch that makes it durable.
+
+        The log of a queue that is not durable is None; without any other there is nothing to write, and 0 is returned.
+        """
         cdef Py_ssize_t index
+        cdef unsigned int count = 0
+        cdef unsigned char *at
         for index in range(len(logs)):
-            at = self._add_queue(at, <QueueLog>logs[index], <unsigned long long>positions[index])
+            count += logs[index] is not None
+        if count == 0:
+            return 0
+        at = self._begin_publish(message, count)
+        for index in range(len(logs)):
+            if logs[index] is not None:
+                at = self._add_queue(at, <QueueLog>logs[index], <unsigned long long>positions[index])
         return self._end_publish(at, message)
 
     cpdef int begin_unit(self) except -1:

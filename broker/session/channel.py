@@ -181,7 +181,8 @@ class Channel(ContentReceiver):
         elif count:
             positions = [cython.cast(Queue, queue).next_position() for queue in queues]
             if message.persistent and route.durable_queues:
-                batch = self._write_for_many(message, queues, positions)
+                logs = [cython.cast(Queue, queue).log for queue in queues]
+                batch = self._journal.publish_to_many(message, logs, positions)
             index: cython.Py_ssize_t
             for index in range(count):
                 queue = queues[index]
@@ -231,15 +232,6 @@ class Channel(ContentReceiver):
             self._return_message(route, message)
         else:
             self._counters.messages_unroutable_dropped += 1
-
-    def _write_for_many(self, message: Message, queues: tuple[Queue, ...], positions: list[int]) -> int:
-        logs = []
-        durable_positions = []
-        for queue, position in zip(queues, positions, strict=True):
-            if queue.log is not None:
-                logs.append(queue.log)
-                durable_positions.append(position)
-        return self._journal.publish_to_many(message, logs, durable_positions) if logs else 0
 
     def _return_message(self, route: Route, message: Message) -> None:
         returned = BasicReturn(
