@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
 
 from broker.clock import now_ms
 from broker.queueing.queue import Queue
@@ -22,8 +21,7 @@ QUEUES_PER_TURN_MAX = 256
 class QueueTimers:
     """Calls ``Queue.on_due`` when the time has come that a queue asked for."""
 
-    def __init__(self, clock: Callable[[], int] = now_ms) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heap: list[tuple[int, int, Queue]] = []
         self._count = 0
@@ -66,7 +64,7 @@ class QueueTimers:
             self._handle = None
         if self._loop is None or not self._heap:
             return
-        now = self._clock()
+        now = now_ms()
         self._wakes_at_ms = self._heap[0][0]
         # Up to the end of that millisecond: what wakes a little early finds nothing due.
         delay_s = (self._wakes_at_ms - now) / 1000
@@ -74,7 +72,7 @@ class QueueTimers:
 
     def _run(self) -> None:
         self._handle = None
-        now = self._clock()
+        now = now_ms()
         served = 0
         try:
             while self._heap and self._heap[0][0] <= now and served < QUEUES_PER_TURN_MAX:

@@ -1,5 +1,6 @@
 """What waits in a queue that does more than first in, first out: by priority, by time, and in groups."""
 
+from operator import itemgetter
 from typing import Any
 
 import cython
@@ -10,7 +11,7 @@ from broker.queueing.message import Message
 from broker.queueing.ready import ReadyMessages
 from broker.queueing.schedule import requested_delivery_ms
 from broker.queueing.settings import QueueSettings
-from broker.queueing.waiting import WaitingMessages
+from broker.queueing.waiting import TIMES_GONE_MAX, WaitingMessages
 from protocol.amqp.header_fields import TRAIT_EXPIRES
 
 if not cython.compiled:
@@ -18,10 +19,6 @@ if not cython.compiled:
     from protocol.amqp.header_fields import expiration_of, priority_of
 
 NEVER = 1 << 62
-
-# Entries for messages that are gone are dropped from the heaps of times when there are more of them than this, and more
-# than there are messages.
-TIMES_GONE_MAX = 1024
 
 
 class Backlog:
@@ -260,9 +257,5 @@ class Backlog:
                 found += level.entries(from_position, count_max)
         if self.groups is not None:
             found += [entry for entry in self.groups.everything() if entry[0] >= from_position]
-        found.sort(key=_position)
+        found.sort(key=itemgetter(0))
         return found[:count_max]
-
-
-def _position(entry: Any) -> Any:
-    return entry[0]

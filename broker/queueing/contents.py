@@ -1,5 +1,6 @@
 """What a queue holds, as far as nobody consumes it: counting, looking at it, taking out and putting back."""
 
+from operator import itemgetter
 from typing import Any
 
 import cython
@@ -49,7 +50,7 @@ class QueueContents:
         backlog = self._backlog
         entries = [(position, message) for position, message, _ in backlog.ready()]
         entries += [(position, message) for position, message, _, _ in backlog.waiting.everything()]
-        for position, message in sorted(entries, key=_first):
+        for position, message in sorted(entries, key=itemgetter(0)):
             backlog.remove(position)
             self._return_counts.pop(position, None)
             if self.log is not None:
@@ -105,7 +106,3 @@ class QueueContents:
         self._return_counts.pop(position, None)
         if self.log is not None:
             self.log.acknowledge(message, position)
-
-
-def _first(entry: Any) -> Any:
-    return entry[0]

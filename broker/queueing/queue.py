@@ -1,5 +1,6 @@
 """The queue: what is ready, who consumes, and how one meets the other."""
 
+from operator import itemgetter
 from typing import Any
 
 import cython
@@ -152,7 +153,7 @@ class Queue(QueueContents):
         else:
             if backlog.groups is not None and before.groups is not None:
                 backlog.groups.inherit(before.groups)
-            for position, message, redelivered in sorted(before.ready(), key=_first):
+            for position, message, redelivered in sorted(before.ready(), key=itemgetter(0)):
                 backlog.offer(message, position, redelivered)
             for position, message, redelivered, not_before_ms in before.waiting.everything():
                 backlog.delay(message, position, redelivered, not_before_ms)
@@ -522,12 +523,3 @@ class Queue(QueueContents):
         if not self.consumers:
             self._unused_since_ms = now_ms()
             self.ask_for_timer()
-
-    @property
-    def active_consumer(self) -> Consumer | None:
-        """The consumer that alone gets messages (``x-single-active-consumer``)."""
-        return self._consumers.active
-
-
-def _first(entry: Any) -> Any:
-    return entry[0]

@@ -33,7 +33,6 @@ cdef class ReadyMessages:
     cdef int put_back(self, Message message, unsigned long long position, bint redelivered) except -1
     cdef int insert(self, Message message, unsigned long long position, bint redelivered) except -1
     cdef Message take_first(self)
-    cdef unsigned long long first_position(self)
     cdef Message remove(self, unsigned long long position)
     cdef ReadyEntry *_find(self, unsigned long long position) noexcept
     cdef void _trim_ring(self) noexcept

@@ -116,14 +116,6 @@ cdef class ReadyMessages:
         Py_XDECREF(taken.message)
         return message
 
-    cdef unsigned long long first_position(self):
-        """Return the lowest position, 0 when there is no message."""
-        if self.heap_length and (
-            self.ring_length == 0 or self.heap[0].position < self.ring[self.ring_head].position
-        ):
-            return self.heap[0].position
-        return self.ring[self.ring_head].position if self.ring_length else 0
-
     cdef Message remove(self, unsigned long long position):
         """Take the message at a position out from wherever it stands; None when there is none."""
         cdef ReadyEntry *entry = self._find(position)
