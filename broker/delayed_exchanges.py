@@ -7,6 +7,7 @@ from typing import Any
 from broker.durability.definitions import QueueDeleted, encode
 from broker.durability.queue_log import QueueLog
 from broker.durability.vhost_state import queue_definition
+from broker.queueing.arguments import OWN_PREFIX
 from broker.queueing.consumer import Consumer
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
@@ -18,7 +19,7 @@ from protocol.amqp.field_table import Longlong, encode_value
 from protocol.amqp.header_fields import find_traits, replace_fields, split_fields
 
 STORE_PREFIX = "amq.delayed."
-STORE_ARGUMENT = "x-haypile-store"
+STORE_ARGUMENT = f"{OWN_PREFIX}store"
 DUE = "due"
 
 

@@ -40,6 +40,13 @@ class Extension:
             # Foreign code runs here, which can fail in any way; whose it is must be said in each case.
             raise self.error(f"cannot load '{self.entry_point.value}': {type(error).__name__}: {error}") from error
 
+    def load_subclass(self, base: type[T]) -> type[T]:
+        """Import a class that has to be a subclass of ``base``; raises ``ExtensionError`` where it is not."""
+        loaded = self.load()
+        if not isinstance(loaded, type) or not issubclass(loaded, base):
+            raise self.error(f"{loaded!r} is not a subclass of {base.__module__}.{base.__name__}")
+        return loaded
+
     def make(self, kind: type[T]) -> T:
         """Return an object of a class that was loaded; raises ``ExtensionError`` where that fails."""
         try:

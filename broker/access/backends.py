@@ -45,9 +45,7 @@ def load_backends(names: Sequence[str], configured: ConfiguredUsers) -> list[tup
             installed = ", ".join(found) or "none"
             raise ExtensionError(f"authentication: no back end '{name}' is installed; there are: {installed}")
         extension = found[name]
-        loaded = extension.load()
-        if not isinstance(loaded, type) or not issubclass(loaded, AuthenticationBackend):
-            raise extension.error(f"{loaded!r} is not a subclass of {__name__}.{AuthenticationBackend.__name__}")
-        backends.append((name, extension.make(loaded)))
+        backend = extension.load_subclass(AuthenticationBackend)  # type: ignore[type-abstract]
+        backends.append((name, extension.make(backend)))
         log.info("extension loaded", authentication=name, distribution=extension.distribution)
     return backends

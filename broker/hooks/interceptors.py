@@ -11,6 +11,7 @@ from broker.queueing.consumer import Consumer
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
 from broker.routing.address import decode_address, encode_address
+from broker.session.content import BODY_SIZE_MAX_BYTES
 from protocol.amqp.errors import AMQPError, ChannelException, access_refused, precondition_failed
 from protocol.amqp.methods import BasicDeliver, BasicGet, BasicPublish
 from protocol.amqp.spec import MethodIds
@@ -18,7 +19,6 @@ from protocol.amqp.spec import MethodIds
 log = get_logger("hooks")
 
 INTERNAL_ERROR = 541
-BODY_SIZE_MAX_BYTES = 512 * 1024 * 1024
 FRAME_OVERHEAD_BYTES = 8
 
 PUBLISHING: dict[str, Interceptor] = {}
@@ -31,9 +31,7 @@ def load_extensions() -> None:
     PUBLISHING.clear()
     DELIVERING.clear()
     for extension in extensions.find_extensions(extensions.INTERCEPTORS):
-        loaded = extension.load()
-        if not isinstance(loaded, type) or not issubclass(loaded, Interceptor):
-            raise extension.error(f"{loaded!r} is not a subclass of {Interceptor.__module__}.{Interceptor.__name__}")
+        loaded = extension.load_subclass(Interceptor)
         interceptor = extension.make(loaded)
         if loaded.before_publish is not Interceptor.before_publish:
             PUBLISHING[extension.name] = interceptor

@@ -9,12 +9,10 @@ from typing import Any
 from broker import extensions
 from broker.equivalence import QUEUE_ARGUMENTS
 from broker.logs import get_logger
-from broker.queueing.arguments import UNSUPPORTED_ARGUMENTS, VALIDATORS
-from protocol.amqp.errors import precondition_failed
+from broker.queueing.arguments import OWN_PREFIX, UNSUPPORTED_ARGUMENTS, VALIDATORS, invalid_argument
 
 log = get_logger("hooks")
 
-OWN_PREFIX = "x-haypile-"
 BUILT_IN = frozenset((*VALIDATORS, *chain(*UNSUPPORTED_ARGUMENTS.values()), *QUEUE_ARGUMENTS, "x-name-prefix"))
 
 CHECKS: dict[str, Callable[[Any], object]] = {}
@@ -41,4 +39,4 @@ def check_extension_arguments(arguments: Mapping[str, Any], resource: str) -> No
             try:
                 check(arguments[name])
             except ValueError as error:
-                raise precondition_failed(f"invalid arg '{name}' for {resource}: {error}") from None
+                raise invalid_argument(name, resource, error) from None

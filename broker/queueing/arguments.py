@@ -9,9 +9,17 @@ from broker.policy import values
 from broker.policy.settings import SETTINGS
 from broker.policy.values import InvalidValueError
 from protocol.amqp.erlang_term import format_type
-from protocol.amqp.errors import not_implemented, precondition_failed
+from protocol.amqp.errors import AMQPError, not_implemented, precondition_failed
 
 QUEUE_TYPES = ("classic", "quorum")
+
+OWN_PREFIX = "x-haypile-"
+"""Arguments that begin so are the broker's own: clients cannot give them."""
+
+
+def invalid_argument(name: str, resource: str, problem: object) -> AMQPError:
+    """Return the refusal of an argument; ``resource`` is like ``queue 'q' in vhost '/'``."""
+    return precondition_failed(f"invalid arg '{name}' for {resource}: {problem}")
 
 
 def _queue_type(value: Any) -> None:
@@ -112,7 +120,7 @@ def check_queue_arguments(arguments: Mapping[str, Any], resource: str) -> None:
                 if name in REQUIREMENTS:
                     REQUIREMENTS[name](arguments)
             except InvalidValueError as error:
-                raise precondition_failed(f"invalid arg '{name}' for {resource}: {error}") from None
+                raise invalid_argument(name, resource, error) from None
         if name == "x-queue-type":
             unsupported = UNSUPPORTED_ARGUMENTS[queue_type(arguments)]
     for name in unsupported:

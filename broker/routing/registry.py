@@ -49,9 +49,8 @@ def load_extensions() -> None:
 def _load(extension: Extension) -> type[ExchangeType]:
     if extension.name in _BUILT_IN:
         raise extension.error("exchange types that are built in cannot be replaced")
-    loaded = extension.load()
-    if not isinstance(loaded, type) or not issubclass(loaded, ExchangeType):
-        raise extension.error(f"{loaded!r} is not a subclass of {ExchangeType.__module__}.{ExchangeType.__name__}")
+    # An abstract class is what is asked for here, as a base and not to be made.
+    loaded = extension.load_subclass(ExchangeType)  # type: ignore[type-abstract]
     if inspect.isabstract(loaded):
         missing = ", ".join(sorted(loaded.__abstractmethods__))
         raise extension.error(f"{loaded.__name__} does not implement {missing}")

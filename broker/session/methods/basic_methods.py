@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.policy import values
-from broker.queueing.arguments import queue_type
+from broker.queueing.arguments import invalid_argument, queue_type
 from broker.queueing.consumer import Consumer
 from broker.session import direct_reply
 from broker.session.consumer_timeouts import TIMEOUT_ARGUMENT
@@ -99,7 +99,7 @@ def _check_arguments(method: BasicConsume, resource: str) -> None:
             try:
                 check(method.arguments[name])
             except values.InvalidValueError as error:
-                raise precondition_failed(f"invalid arg '{name}' for {resource}: {error}") from None
+                raise invalid_argument(name, resource, error) from None
     if "x-stream-offset" in method.arguments:
         raise precondition_failed(f"invalid arg 'x-stream-offset' for {resource} of queue type rabbit_classic_queue")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from broker.equivalence import OWN_ARGUMENTS, QUEUE_ARGUMENTS, check_argument, check_flag
 from broker.hooks import queue_arguments
-from broker.queueing.arguments import check_queue_arguments, check_queue_properties, queue_type
+from broker.queueing.arguments import OWN_PREFIX, check_queue_arguments, check_queue_properties, queue_type
 from broker.queueing.queue import Queue
 from broker.routing.exchange import Binding
 from broker.routing.exchange_type import InvalidDefinitionError
@@ -34,7 +34,6 @@ from protocol.amqp.methods import (
 )
 
 GENERATED_PREFIX = "amq.gen"
-OWN_PREFIX = "x-haypile-"
 NAME_PREFIX_ARGUMENT = "x-name-prefix"
 NAME_PREFIX_SIZE_MAX_BYTES = 64
 
