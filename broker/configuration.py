@@ -130,6 +130,7 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     max_message_size_bytes: Annotated[int, Meta(ge=1, le=512 << 20)] = 128 << 20
     memory_high_watermark_bytes: Annotated[int, Meta(ge=0)] = 0
     memory_high_watermark_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.6
+    message_memory_bytes: Annotated[int, Meta(ge=0)] = 0
     vhosts: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("/",)
     tracing: tuple[Name, ...] = ()
     event_exchange: bool = False

@@ -28,6 +28,7 @@ from broker.memory import MemoryAlarm
 from broker.metrics.counters import Counters
 from broker.metrics.http import MetricsServer
 from broker.metrics.loop_lag import LoopLag
+from broker.paging.page_out import PageOut
 from broker.routing import registry
 from broker.session import consumer_timeouts
 from broker.session.connection import Connection
@@ -42,6 +43,10 @@ from storage.options import JournalOptions
 log = get_logger("broker")
 
 READ_BUFFER_SIZE_BYTES = 256 * 1024
+# Where nothing else is configured: the most that messages in queues take in memory, and their share of what the broker
+# may have before publishers are blocked.
+MESSAGE_MEMORY_MAX_BYTES = 256 * 1024 * 1024
+MESSAGE_MEMORY_DIVISOR = 4
 TICK_S = 0.25
 TICK_MS = 250
 TICKS_PER_CONSUMER_CHECK = 4
@@ -69,6 +74,7 @@ class Broker:
         self.journal_failure: str | None = None
         self.turn: Turn
         self.events: Events
+        self.page_out: PageOut
         self.loop: asyncio.AbstractEventLoop
         self.memory = MemoryAlarm(configuration.memory_high_watermark_bytes, configuration.memory_high_watermark_ratio)
         self._authenticator = Authenticator(configuration.users)
@@ -93,6 +99,11 @@ class Broker:
         self.events = Events(self.turn)
         self._started_at = self.loop.time()
         self._stopping = asyncio.Event()
+        self.page_out = PageOut(
+            self.turn,
+            self.configuration.message_memory_bytes
+            or min(MESSAGE_MEMORY_MAX_BYTES, self.memory.limit_bytes // MESSAGE_MEMORY_DIVISOR),
+        )
         directory = Path(self.configuration.data_dir)
         directory.mkdir(parents=True, exist_ok=True)
         with DirectoryLock(directory):
@@ -167,6 +178,7 @@ class Broker:
                 self.counters,
                 options,
                 self._on_failure,
+                self.page_out,
             )
             vhost.attach(self.loop)
             vhost.events = self.events
@@ -235,6 +247,7 @@ class Broker:
                 for connection in list(self.connections):
                     connection.unblock()
         self.turn.tick += 1
+        self.page_out.resume()
         now = self.now()
         for connection in list(self.connections):
             connection.tick(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import ChainMap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,12 +34,16 @@ from broker.hooks.message_hooks import MessageHooks
 from broker.hooks.taps import Taps
 from broker.logs import get_logger
 from broker.metrics.counters import Counters
+from broker.paging.page_out import PageOut
+from broker.paging.pager import Pager
 from broker.policy import Policy, PolicySet
 from broker.publishing import publish_to_queues
 from broker.queueing.consumer import Consumer
+from broker.queueing.contents import PURGED_PER_TURN_MAX, QueueContents
 from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
+from broker.queueing.ready import PagedMessage
 from broker.routing.alternates import Alternates
 from broker.routing.default import default_exchange
 from broker.routing.exchange import Binding, Destination, Exchange
@@ -80,7 +85,9 @@ class VirtualHost(QueueHost):
     so, 0 if there is nothing to wait for.
     """
 
-    def __init__(self, name: str, journal: Journal, turn: Turn, counters: Counters) -> None:
+    def __init__(
+        self, name: str, journal: Journal, turn: Turn, counters: Counters, page_out: PageOut | None = None
+    ) -> None:
         self.name = name
         self.turn = turn
         self.counters = counters
@@ -95,6 +102,9 @@ class VirtualHost(QueueHost):
         self.next_queue_number = 1
         self.settings = EffectiveSettings(self)
         self.timers = QueueTimers()
+        page_out = page_out or PageOut(turn, sys.maxsize)
+        self.budget = page_out.budget
+        self.pager = Pager(self, page_out)
         self.transfers = Transfers(self)
         self.delays = DelayedExchanges(self)
         self._bindings_of_queue: dict[Queue, dict[Binding, None]] = {}
@@ -121,11 +131,12 @@ class VirtualHost(QueueHost):
         counters: Counters,
         options: JournalOptions,
         on_failure: Callable[[str, JournalFailed], None],
+        page_out: PageOut | None = None,
     ) -> VirtualHost:
         """Replay the journal in ``directory`` and go on writing it.
 
         Raises ``storage.errors.JournalError`` where its files cannot be believed, and ``OSError``. ``on_failure``
-        is called when the journal fails later.
+        is called when the journal fails later. Messages are paged out as ``page_out`` says.
         """
         recovery = Recovery(directory)
         replay = Replay()
@@ -140,9 +151,10 @@ class VirtualHost(QueueHost):
             durable=lambda _: opened[0]._journal_durable(),
             failed=lambda error: on_failure(name, error),
             snapshot=lambda: vhost_state.snapshot_of(opened[0]),
+            fetched=lambda fetch: opened[0].pager.fetched(fetch),
             options=options,
         )
-        vhost = cls(name, journal, turn, counters)
+        vhost = cls(name, journal, turn, counters, page_out)
         opened.append(vhost)
         vhost_state.restore(vhost, replay)
         return vhost
@@ -155,6 +167,7 @@ class VirtualHost(QueueHost):
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bring everything on disk and close the journal. Blocks while it does so."""
         self.timers.close()
+        self.pager.close()
         loop.remove_reader(self.journal.journal.completion_fd)
         self.journal.write_settled()
         self.journal.journal.close()
@@ -195,6 +208,7 @@ class VirtualHost(QueueHost):
 
     def _journal_durable(self) -> None:
         batch = self.durable_batch
+        self.pager.written(batch)
         waiting, self._waiting = self._waiting, []
         still = []
         done = 0
@@ -500,6 +514,25 @@ class VirtualHost(QueueHost):
     def want_timer(self, queue: Queue, due_ms: int) -> None:
         """See ``QueueHost``."""
         self.timers.want(queue, due_ms)
+
+    def want_pages(self, queue: Queue, positions: Sequence[int] = ()) -> None:
+        """See ``QueueHost``."""
+        self.pager.want(queue, positions)
+
+    def release_paged(self, message: PagedMessage) -> None:
+        """See ``QueueHost``."""
+        self.journal.release_paged(message.location, message.share_units)
+
+    def finish_purge(self, queue: QueueContents, parts: list[Any], finished: Callable[[], Any] | None) -> None:
+        """See ``QueueHost``."""
+
+        def go_on() -> None:
+            if queue.discard_some(parts, PURGED_PER_TURN_MAX):
+                self.turn.want_step(go_on)
+            elif finished is not None:
+                finished()
+
+        self.turn.want_step(go_on)
 
     def expire_queue(self, queue: Queue) -> None:
         """See ``QueueHost``."""

@@ -1,14 +1,8 @@
 from libc.stdint cimport uint64_t
 
 from storage.disk cimport Disk
+from storage.pthread cimport pthread_cond_t, pthread_mutex_t
 from storage.segment cimport Segment, SegmentFile
-
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
-    ctypedef struct pthread_cond_t:
-        pass
 
 
 cdef enum:
@@ -39,6 +33,7 @@ cdef class Batch:
     cdef int extent_capacity
     cdef list segments
     cdef uint64_t number
+    cdef bint urgent            # someone waits until it is on disk
 
     cdef int make_room(self, Py_ssize_t size) except -1
     cdef int begin_extent(self, Segment segment, long long offset) except -1

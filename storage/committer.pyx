@@ -11,31 +11,16 @@ from libc.stdlib cimport free, malloc, realloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from storage.disk cimport Disk
+from storage.pthread cimport (
+    become_batch_thread, eventfd_write, pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init,
+    pthread_cond_wait, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
+)
 from storage.record cimport finish_records
 from storage.segment cimport Segment, SegmentFile
 
 
-cdef extern from "<pthread.h>" nogil:
-    int pthread_mutex_init(pthread_mutex_t *, void *)
-    int pthread_mutex_destroy(pthread_mutex_t *)
-    int pthread_mutex_lock(pthread_mutex_t *)
-    int pthread_mutex_unlock(pthread_mutex_t *)
-    int pthread_cond_init(pthread_cond_t *, void *)
-    int pthread_cond_destroy(pthread_cond_t *)
-    int pthread_cond_wait(pthread_cond_t *, pthread_mutex_t *)
-    int pthread_cond_broadcast(pthread_cond_t *)
-
-cdef extern from "<sched.h>" nogil:
-    int SCHED_BATCH
-    struct sched_param:
-        int sched_priority
-    int sched_setscheduler(int, int, const sched_param *)
-
 cdef extern from "<errno.h>" nogil:
     int ECANCELED
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd_write(int, uint64_t)
 
 
 cdef inline uint64_t now_ns() noexcept nogil:
@@ -90,6 +75,7 @@ cdef class Batch:
         """Forget the records, and the memory of a batch that was unusually large."""
         self.size = 0
         self.extent_count = 0
+        self.urgent = False
         self.segments.clear()
         if self.capacity > BATCH_SIZE_KEPT:
             free(self.data)
@@ -119,12 +105,8 @@ cdef class Committer:
 
     def run(self):
         """Be the commit thread. Returns after ``stop``."""
-        cdef sched_param parameters
-        parameters.sched_priority = 0
         with nogil:
-            # A batch thread does not preempt who wakes it up, which is the event loop: handing over a batch costs the
-            # loop a third, and under load a tenth, of what it costs otherwise. Where it is refused, it is only slower.
-            sched_setscheduler(0, SCHED_BATCH, &parameters)
+            become_batch_thread()
             self._run()
 
     def stop(self):
@@ -221,12 +203,15 @@ cdef class Committer:
             )
             if self.error != 0:
                 return
+            self.bytes_written += size
+            if not self.batch.urgent and extent.end == self.batch.size:
+                # Nobody waits for it. The next batch that is synced, or the next segment, brings it on disk as well.
+                break
             self.failed_operation = b"syncing"
             self.error = self._sync(extent.file.descriptor)
             if self.error != 0:
                 return
             self.durable = last
-            self.bytes_written += size
         self.batch_count += 1
 
     cdef int _await_file(self, SegmentFile *file) noexcept nogil:

@@ -2,6 +2,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from storage.committer cimport Batch, Committer
+from storage.fetcher cimport Fetch, Fetcher
 from storage.segment cimport Segment
 
 
@@ -28,14 +29,17 @@ cdef class Journal:
     cdef long long _capacity                # of the current segment
     cdef Segment _next
     cdef list _segments                     # sealed, oldest first
+    cdef dict _by_number                    # these and the current one
     cdef int _unfinished                    # index of the first of them whose file is still open
     cdef Committer _committer
-    cdef object _thread
+    cdef Fetcher _fetcher
+    cdef list _threads
     cdef object _housekeeper
     cdef object _directory
     cdef object _options
     cdef object _durable_callback
     cdef object _failed_callback
+    cdef object _fetched_callback
     cdef object _snapshot
 
     cdef bint _reclaim_due
@@ -48,8 +52,10 @@ cdef class Journal:
     cdef unsigned char *reserve(self, unsigned char kind, Py_ssize_t payload_size) except NULL
     cdef unsigned long long seal(self, bint unit_ends) except? 0
     cpdef unsigned long long append(self, unsigned char kind, bytes payload, bint unit_ends=*) except? 0
-    cpdef void retain(self, Segment segment) noexcept
-    cpdef void release(self, Segment segment) noexcept
+    cpdef void retain(self, Segment segment, unsigned int units=*) noexcept
+    cpdef void release(self, Segment segment, unsigned int units=*) noexcept
+    cpdef Segment segment(self, unsigned long long number)
+    cpdef bint fetch(self, Fetch fetch) except -1
     cpdef bint commit(self) except -1
     cpdef object on_commit_finished(self)
 

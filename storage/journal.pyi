@@ -1,8 +1,10 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import final
 
 from storage.disk import Disk
 from storage.errors import JournalFailed
+from storage.fetcher import Fetch
 from storage.options import JournalOptions
 from storage.recovery import Recovery
 from storage.segment import Segment
@@ -26,12 +28,21 @@ class Journal:
         durable: Callable[[int], object],
         failed: Callable[[JournalFailed], object],
         snapshot: Callable[[], bytes] | None = None,
+        fetched: Callable[[Fetch], object] | None = None,
         options: JournalOptions | None = None,
         disk: Disk | None = None,
     ) -> None: ...
     def append(self, kind: int, payload: bytes, unit_ends: bool = True) -> int: ...
-    def retain(self, segment: Segment) -> None: ...
-    def release(self, segment: Segment) -> None: ...
+    def retain(self, segment: Segment, units: int = 0) -> None: ...
+    def release(self, segment: Segment, units: int = 0) -> None: ...
+    def segment(self, number: int) -> Segment:
+        """Return the segment of that number. Raises KeyError if it is gone."""
+    def fetch(self, fetch: Fetch) -> bool:
+        """Have records read back; ``fetched`` is called with them. Returns False if too much is being read."""
+    @property
+    def directory(self) -> Path: ...
+    def quarantine(self, number: int, offset: int) -> None:
+        """Keep a copy of the damaged record of segment ``number`` at ``offset``, so that the segment may go."""
     def commit(self) -> bool: ...
     def on_commit_finished(self) -> None: ...
     def close(self) -> None: ...

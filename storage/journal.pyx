@@ -26,16 +26,14 @@ from storage.options import JournalOptions
 from storage.record import PAYLOAD_SIZE_MAX as PAYLOAD_SIZE_MAX_
 from storage.recovery import RECLAIMED_PAYLOAD
 
-from storage.committer cimport SYNC_BUCKETS, Batch, Committer
+from storage.committer cimport SYNC_BUCKETS, Batch, Committer, Extent
+from storage.fetcher cimport Fetch, Fetcher
+from storage.pthread cimport eventfd_read
 from storage.record cimport (
-    FLAG_UNIT_ENDS, KIND_MARK_MIN, KIND_RECLAIMED, KIND_SEALED, KIND_STATE_MIN, KIND_STOPPED, RECORD_HEADER_SIZE,
-    RecordHeader, record_size,
+    FLAG_UNIT_ENDS, KIND_MARK_MIN, KIND_RECLAIMED, KIND_SEALED, KIND_STATE_MIN, KIND_STOPPED, KIND_VOLATILE_MIN,
+    RECORD_HEADER_SIZE, RecordHeader, record_size,
 )
 from storage.segment cimport Segment
-
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd_read(int, uint64_t *)
 
 
 logger = logging.getLogger(__name__)
@@ -52,18 +50,20 @@ cdef class Journal:
     """The log of one directory, open for writing.
 
     ``recovery`` has read the directory; its repairs are carried out here, which is the only file work done on the
-    caller's thread. ``durable(batch)`` and ``failed(error)`` are called from ``on_commit_finished`` and ``close``.
+    caller's thread. ``durable(batch)`` and ``failed(error)`` are called from ``on_commit_finished`` and ``close``,
+    ``fetched(fetch)`` from the former, with what ``fetch`` has asked for.
     ``snapshot()`` returns the owner's whole state as bytes; without it, segments with state records stay.
 
     Raises OSError if the directory cannot be repaired. All methods are for one thread.
     """
 
-    def __init__(self, recovery, *, durable, failed, snapshot=None, options=None, disk=None):
+    def __init__(self, recovery, *, durable, failed, snapshot=None, fetched=None, options=None, disk=None):
         recovery.apply()
         self._directory = recovery.directory
         self._options = options or JournalOptions()
         self._durable_callback = durable
         self._failed_callback = failed
+        self._fetched_callback = fetched
         self._snapshot = snapshot
         self._epoch = recovery.epoch + 1
         self.sequence = self.durable_sequence = recovery.sequence
@@ -76,16 +76,23 @@ cdef class Journal:
         self._reclaim_due = True
 
         self.completion_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._committer = Committer(disk or Disk(), self.completion_fd, recovery.sequence)
-        self._thread = threading.Thread(target=self._committer.run, name="journal-commit", daemon=True)
-        self._thread.start()
+        disk = disk or Disk()
+        self._committer = Committer(disk, self.completion_fd, recovery.sequence)
+        self._fetcher = Fetcher(disk, self._directory, self.completion_fd)
+        self._threads = [
+            threading.Thread(target=self._committer.run, name="journal-commit", daemon=True),
+            threading.Thread(target=self._fetcher.run, name="journal-fetch", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
         self._housekeeper = Housekeeper(
             recovery.filesystem, self._directory, self._options, self._epoch, self._committer, self._notify()
         )
         self._housekeeper.adopt(recovery.spares)
         self._capacity = self._options.segment_size if recovery.spares else self._options.first_segment_size
-        self.current = Segment(recovery.next_number)
-        self._next = Segment(recovery.next_number + 1)
+        self._by_number = {segment.number: segment for segment in self._segments}
+        self.current = Segment(recovery.next_number, self._epoch)
+        self._next = Segment(recovery.next_number + 1, self._epoch)
         self._housekeeper.prepare(self.current, self._capacity, self.durable_sequence)
         self._housekeeper.prepare(self._next, self._options.segment_size, self.durable_sequence)
         self._begin_segment()
@@ -153,6 +160,8 @@ cdef class Journal:
         batch.extents[batch.extent_count - 1].end = batch.size
         segment.size += self._reserved
         segment.last_sequence = self.sequence
+        if not KIND_VOLATILE_MIN <= header.kind < KIND_STATE_MIN:
+            batch.urgent = True
         if KIND_STATE_MIN <= header.kind < KIND_MARK_MIN:
             segment.state_sequence = self.sequence
         self._reserved = 0
@@ -174,7 +183,7 @@ cdef class Journal:
         self.current.sealed = True
         self._segments.append(self.current)
         self.current = self._next
-        self._next = Segment(self.current.number + 1)
+        self._next = Segment(self.current.number + 1, self._epoch)
         self._capacity = self._options.segment_size
         self._housekeeper.prepare(self._next, self._capacity, self.durable_sequence)
         self._begin_segment()
@@ -182,20 +191,48 @@ cdef class Journal:
 
     def _begin_segment(self):
         self.current.size = SEGMENT_HEADER_SIZE
+        self._by_number[self.current.number] = self.current
         self._batch.begin_extent(self.current, SEGMENT_HEADER_SIZE)
 
     # Which segments are needed
 
-    cpdef void retain(self, Segment segment) noexcept:
-        """Count one more record of a segment that is needed."""
+    cpdef void retain(self, Segment segment, unsigned int units=0) noexcept:
+        """Count one more who needs a record of a segment; ``units`` are his share of it, in units of 8 bytes."""
         segment.live += 1
+        segment.live_units += units
 
-    cpdef void release(self, Segment segment) noexcept:
-        """Count one record less that is needed.
+    cpdef void release(self, Segment segment, unsigned int units=0) noexcept:
+        """Count one less.
 
         The segment stays at least until everything is durable that was appended in this turn of the event loop.
         """
         segment.live -= 1
+        segment.live_units -= units
+
+    # Reading back
+
+    cpdef Segment segment(self, unsigned long long number):
+        """Return the segment of a number. Raises KeyError if it is gone."""
+        return self._by_number[number]
+
+    cpdef bint fetch(self, Fetch fetch) except -1:
+        """Have records read back that are needed and written. Returns False if too much is being read already."""
+        cdef Py_ssize_t index
+        cdef uint64_t number
+        for index in range(fetch.work.count):
+            number = fetch.work.items[index].location >> 32
+            if not fetch.knows(number):
+                fetch.add_source(self._by_number[number])
+        return self._fetcher.submit(fetch)
+
+    @property
+    def directory(self):
+        """Where the journal is."""
+        return self._directory
+
+    def quarantine(self, number, offset):
+        """Keep a copy of a damaged record, so that its segment may go."""
+        self._housekeeper.quarantine(number, offset)
 
     # Committing
 
@@ -227,6 +264,8 @@ cdef class Journal:
         if self._closed:
             return
         eventfd_read(self.completion_fd, &count)
+        for fetch in self._fetcher.take_finished():
+            self._fetched_callback(fetch)
         self._collect_checkpoint()
         if self._in_flight and self._committer.finished():
             self._complete()
@@ -248,6 +287,8 @@ cdef class Journal:
         """End the commit of the batch in flight, begin that of the next, and tell the owner."""
         cdef Batch batch = self._other
         cdef Segment segment
+        cdef Extent *extent
+        cdef int index
         self._committer.take_back()
         self._in_flight = False
         if self._committer.error != 0:
@@ -263,6 +304,10 @@ cdef class Journal:
             return 0
         self.durable_batch = batch.number
         self.durable_sequence = self._committer.durable
+        for index in range(batch.extent_count):
+            extent = &batch.extents[index]
+            segment = batch.segments[index]
+            segment.written_size = extent.offset + (extent.end - extent.start)
         batch.clear()
         self._finish_segments()
         if self._batch.size > 0 and not self._unit_open:
@@ -295,6 +340,9 @@ cdef class Journal:
                 return 0
             numbers = [kept.number for kept in self._segments if kept.number < self._mark_number]
             del self._segments[:len(numbers)]
+            for number in numbers:
+                del self._by_number[number]
+            self._fetcher.forget_files()
             self._unfinished -= len(numbers)
             self._mark_batch = 0
             self._housekeeper.reclaim(numbers)
@@ -378,7 +426,9 @@ cdef class Journal:
     cdef int _shut(self) except -1:
         self._closed = True
         self._committer.stop()
-        self._thread.join()
+        self._fetcher.stop()
+        for thread in self._threads:
+            thread.join()
         self._housekeeper.stop()
         os.close(self.completion_fd)
         self.completion_fd = -1
@@ -387,9 +437,8 @@ cdef class Journal:
     @property
     def pending_batch(self):
         """The number of the batch that has the last record, as long as it is not on disk; then 0."""
-        if self.sequence == self.durable_sequence:
-            return 0
-        return self.open_batch if self._batch.size > 0 else self.open_batch - 1
+        cdef unsigned long long last = self.open_batch if self._batch.size > 0 else self.open_batch - 1
+        return last if last > self.durable_batch else 0
 
     # For the metrics
 
@@ -425,7 +474,7 @@ cdef class Journal:
 
     @property
     def live_record_count(self):
-        """How many records of messages are still needed."""
+        """How many needs of records there are: those of messages, once for each queue that holds one."""
         return sum([segment.live for segment in self._segments]) + self.current.live
 
     def sync_histogram(self):

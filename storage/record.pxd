@@ -19,6 +19,7 @@ cdef enum:
     RECORD_CHECKED_FROM = 4     # the header behind its checksum ...
     RECORD_CHECKED_TO = 30      # ... and before its own check
     FLAG_UNIT_ENDS = 1
+    KIND_VOLATILE_MIN = 96  # kinds from here on mean nothing after a restart, and nobody waits until they are on disk
     KIND_STATE_MIN = 128    # kinds from here on are covered by checkpoints
     KIND_MARK_MIN = 240     # kinds from here on are the journal's own
     KIND_SEALED = 240       # the segment is full; the log goes on in the next

@@ -251,7 +251,7 @@ class Recovery:
             raise self._damage(HEADER_CASES[error.problem], path, 0) from error
         if header.number != number:
             raise self._damage(Case.HEADER_NUMBER, path, 0)
-        self._files.append(_SegmentFile(path, header, Segment(number)))
+        self._files.append(_SegmentFile(path, header, Segment(number, header.epoch, header.seed)))
         self._attested = max(self._attested, header.durable)
         self.epoch = max(self.epoch, header.epoch)
 

@@ -10,16 +10,23 @@ cdef struct SegmentFile:
     uint32_t seed       # checksum of the file id, from which every record's checksum goes on
 
 
+cdef enum:
+    RECORD_UNIT_SIZE = 8        # what places and sizes of records are counted in; RECORD_ALIGNMENT says so
+
+
 @cython.final
 @cython.no_gc
 cdef class Segment:
     cdef readonly unsigned long long number
     cdef readonly long long live
+    cdef readonly long long live_units
     cdef readonly long long size
     cdef readonly unsigned long long last_sequence
     cdef readonly unsigned long long state_sequence
     cdef readonly bint sealed
+    cdef readonly long long written_size
+    cdef readonly unsigned int epoch
     cdef SegmentFile file
 
-    cpdef void retain(self) noexcept
-    cpdef void release(self) noexcept
+    cpdef void retain(self, unsigned int units=*) noexcept
+    cpdef void release(self, unsigned int units=*) noexcept

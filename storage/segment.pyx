@@ -2,6 +2,8 @@
 
 cimport cython
 
+UNIT_SIZE = RECORD_UNIT_SIZE
+
 
 @cython.final
 @cython.no_gc
@@ -10,27 +12,33 @@ cdef class Segment:
 
     ``size`` is the number of bytes in use, header included; ``last_sequence`` and ``state_sequence`` are the
     sequences of its last record and of its last state record (0: none); ``sealed`` means that nothing will be
-    added.
+    added. ``live`` counts who needs its records, ``live_units`` how much of them, in units of ``RECORD_UNIT_SIZE``.
+    What lies before ``written_size`` can be read back. ``seed`` and ``epoch`` are what its records are checked with.
     """
 
-    def __cinit__(self, unsigned long long number):
+    def __cinit__(self, unsigned long long number, unsigned int epoch=0, unsigned int seed=0):
         self.number = number
+        self.epoch = epoch
         self.file.descriptor = -1
+        self.file.seed = seed
 
     def __repr__(self):
         return f"<Segment {self.number}: {self.size} bytes, {self.live} live>"
 
-    cpdef void retain(self) noexcept:
-        """Count one more record of this segment that is needed."""
+    cpdef void retain(self, unsigned int units=0) noexcept:
+        """Count one more who needs a record of this segment, or his share of it."""
         self.live += 1
+        self.live_units += units
 
-    cpdef void release(self) noexcept:
-        """Count one record less that is needed."""
+    cpdef void release(self, unsigned int units=0) noexcept:
+        """Count one less; ``units`` are those that were given to ``retain``."""
         self.live -= 1
+        self.live_units -= units
 
     def seal(self):
-        """Say that nothing will be added."""
+        """Say that nothing will be added, and that everything is written."""
         self.sealed = True
+        self.written_size = self.size
 
     def cut(self, long long size, unsigned long long last_sequence):
         """Take back the records after ``last_sequence``, which begin at offset ``size``."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from broker.administration.selection import CHOSEN_MAX, Chosen, Filter, choose
+from broker.administration.selection import CHOSEN_MAX, SCANNED_MAX, Chosen, Filter, choose, paged_positions
 from broker.dead_lettering.deaths import KEYS_FIELD, ORIGIN_FIELD, decode_deaths, origin_of, routing_keys_of
 from broker.publishing import publish_to_queues
 from broker.queueing.message import Message
@@ -47,7 +47,7 @@ def find_any_queue(vhost: Any, name: str) -> Queue:
     return queue
 
 
-def peek(
+async def peek(
     vhost: Any,
     queue_name: str,
     *,
@@ -58,6 +58,8 @@ def peek(
 ) -> tuple[list[Peeked], int | None]:
     """Return messages without disturbing them, and the position to go on from, None at the end of the queue."""
     queue = find_any_queue(vhost, queue_name)
+    looked_at_max = min(count_max, CHOSEN_MAX) if matching is None else SCANNED_MAX
+    await vhost.pager.bring_in(queue, paged_positions(queue, from_position, looked_at_max, waiting=waiting))
     chosen, following = choose(
         queue, from_position=from_position, count_max=count_max, matching=matching, waiting=waiting
     )
@@ -97,7 +99,7 @@ def delete(vhost: Any, queue_name: str, positions: Sequence[int]) -> int:
     return count
 
 
-def move(
+async def move(
     vhost: Any, queue_name: str, positions: Sequence[int], *, exchange: str = "", routing_key: str | None = None
 ) -> int:
     """Publish the messages at these positions to an exchange and take them out of their queue, all or none.
@@ -106,6 +108,7 @@ def move(
     ``ChannelException`` (NOT_FOUND) for an unknown exchange, ``ValueError`` for too many positions or a bad name.
     """
     queue = find_any_queue(vhost, queue_name)
+    await vhost.pager.bring_in(queue, _checked(positions))
     target = vhost.find_exchange(exchange)
 
     def publish(message: Message) -> bool:
@@ -116,13 +119,14 @@ def move(
     return _transfer(vhost, queue, positions, publish)
 
 
-def redrive(vhost: Any, queue_name: str, positions: Sequence[int]) -> int:
+async def redrive(vhost: Any, queue_name: str, positions: Sequence[int]) -> int:
     """Send dead letters back into the queues where they died last, as they were before, all or none.
 
     Exchange, routing key and the headers are again those of the publish. What did not die, or whose queue is gone,
     stays where it is. Returns how many have gone back. Raises ``ValueError`` for too many positions.
     """
     queue = find_any_queue(vhost, queue_name)
+    await vhost.pager.bring_in(queue, _checked(positions))
 
     def publish(message: Message) -> bool:
         fields = split_fields(message.header)
@@ -162,7 +166,7 @@ def _transfer(vhost: Any, queue: Queue, positions: Sequence[int], publish: Any) 
             entry = queue.take_out(position)
             if entry is None:
                 continue
-            if publish(entry[1]):
+            if isinstance(entry[1], Message) and publish(entry[1]):
                 queue.forget(entry[1], position)
                 count += 1
             else:

@@ -8,6 +8,7 @@ from typing import Any
 
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
+from broker.queueing.ready import PagedMessage
 from protocol.amqp.properties import NAMES, BasicProperties, decode_properties
 
 SCANNED_MAX = 10_000
@@ -51,6 +52,12 @@ class Chosen:
     not_before_ms: int = 0
 
 
+def paged_positions(queue: Queue, from_position: int, count_max: int, *, waiting: bool) -> list[int]:
+    """Return which of the messages that ``choose`` would look at are paged out."""
+    entries = (queue.waiting_entries if waiting else queue.entries)(from_position, count_max)
+    return [entry[0] for entry in entries if isinstance(entry[1], PagedMessage)]
+
+
 def choose(
     queue: Queue,
     *,
@@ -62,7 +69,8 @@ def choose(
     """Return messages of a queue by position, and the position to go on from, None at the end of the queue.
 
     Those that are ready are looked at, or (``waiting``) those that wait for their time. What is with a consumer cannot
-    be chosen. Nothing about the messages changes.
+    be chosen, and what is paged out has to be brought in before (``paged_positions``). Nothing about the messages
+    changes.
     """
     count_max = min(count_max, CHOSEN_MAX)
     if waiting:
@@ -71,7 +79,7 @@ def choose(
         entries = [(*entry, 0) for entry in queue.entries(from_position, SCANNED_MAX + 1)]
     chosen: list[Chosen] = []
     for index, (position, message, redelivered, not_before_ms) in enumerate(entries):
-        if len(chosen) == count_max or index == SCANNED_MAX:
+        if len(chosen) == count_max or index == SCANNED_MAX or isinstance(message, PagedMessage):
             return chosen, position
         properties = decode_properties(message.header)
         if matching is None or matching.matches(properties):

@@ -8,6 +8,7 @@ cdef enum RecordKind:
     RECORD_UNIT_END = 3
     RECORD_PUBLISH_TIMED = 4
     RECORD_RETURN = 5
+    RECORD_PAGED = 96             # at least KIND_VOLATILE_MIN of storage.record: means nothing after a restart
     RECORD_DEFINITION = 128       # at least KIND_STATE_MIN of storage.record: checkpoints cover it
     RECORD_SEEN = 129
 
@@ -15,6 +16,9 @@ cdef enum RecordKind:
 cdef struct PositionRange:
     unsigned long long first
     unsigned long long last
+
+
+cpdef unsigned int paged_share_units(Message message) noexcept
 
 
 cdef class QueueLog:
@@ -29,6 +33,10 @@ cdef class QueueLog:
     cdef bint dropped
 
     cdef int acknowledge(self, Message message, unsigned long long position) except -1
+    cpdef int acknowledge_paged(
+        self, unsigned long long location, unsigned int share_units, unsigned long long position
+    ) except -1
+    cdef int _settle(self, unsigned long long position) except -1
     cdef int mark_delivered(self, Message message, unsigned long long position) except -1
     cpdef int write_return(
         self, Message message, unsigned long long position, unsigned int count, unsigned long long not_before_ms
@@ -45,12 +53,19 @@ cdef class VirtualHostJournal:
     cdef unsigned long long _sequence_before_unit
 
     cdef unsigned char *_begin_publish(self, Message message, unsigned int queue_count) except NULL
+    cdef unsigned char *_put_content(self, unsigned char *at, Message message) noexcept
     cdef unsigned char *_add_queue(self, unsigned char *at, QueueLog log, unsigned long long position) noexcept
-    cdef unsigned long long _end_publish(self, unsigned char *at, Message message) except 0
+    cdef unsigned long long _end_publish(
+        self, unsigned char *at, Message message, unsigned int queue_count
+    ) except 0
     cdef unsigned long long publish_to_one(
         self, Message message, QueueLog log, unsigned long long position
     ) except 0
     cpdef unsigned long long publish_to_many(self, Message message, list logs, list positions) except? 0
+    cpdef unsigned long long write_paged(
+        self, Message message, unsigned int queue_number, unsigned long long position
+    ) except 0
+    cpdef int release_paged(self, unsigned long long location, unsigned int share_units) except -1
     cpdef int begin_unit(self) except -1
     cpdef unsigned long long end_unit(self)
     cpdef int write_settled(self) except -1

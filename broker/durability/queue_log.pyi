@@ -20,6 +20,8 @@ class QueueLog:
     def __init__(self, owner: VirtualHostJournal, number: int) -> None:
         """``number`` identifies the queue in the journal, and is never used again for another one."""
     def acknowledge(self, message: Message, position: int) -> None: ...
+    def acknowledge_paged(self, location: int, share_units: int, position: int) -> None:
+        """Do as ``acknowledge`` for a message that is paged out."""
     def mark_delivered(self, message: Message, position: int) -> None: ...
     def restore(self, message: Message, segment: Segment) -> None:
         """Count a message that recovery found for this queue."""
@@ -44,6 +46,13 @@ class VirtualHostJournal:
 
         The log of a queue that is not durable is None; without any other there is nothing to write, and 0 is returned.
         """
+    def write_paged(self, message: Message, queue_number: int, position: int) -> int:
+        """Write a message that is in no other record, for one queue; return where it is.
+
+        It means nothing after a restart. ``release_paged`` has to be called in the end, with the size of its record.
+        """
+    def release_paged(self, location: int, share_units: int) -> None:
+        """Say that one queue less needs the record at a place."""
     def begin_unit(self) -> None:
         """Make all records until ``end_unit()`` one: after a crash there are all of them or none.
 
@@ -55,6 +64,9 @@ class VirtualHostJournal:
         """Write a definition, or a record of another ``kind``; return the batch that makes it durable."""
     def write_settled(self) -> None:
         """Write what the queues have gathered."""
+
+def paged_share_units(message: Message) -> int:
+    """Return the size of the record that ``write_paged`` writes, in units."""
 
 def decode_publish(payload: bytes, timed: bool = False) -> tuple[list[tuple[int, int]], Message]:
     """Return the queues (number, position) of a publish record (``timed``: with its time), and the message."""

@@ -11,6 +11,8 @@ All integers are little-endian. Strings are preceded by their size.
     return      u32 queue number, u64 position, u32 delivery count, u64 not before, in milliseconds since 1970: a
                 message came back to a queue that counts deliveries or lets what comes back wait
     definition  see broker.durability.definitions
+    paged       u32 queue number, u64 position, u64 when it was published, u8 whether it is persistent, and from the
+                address on as publish: a message that is in no record above, paged out until the broker stops
     seen        see broker.durability.definitions: the keys of messages that must not come twice
 """
 
@@ -21,10 +23,14 @@ from libc.string cimport memcpy
 from broker.queueing.message cimport Message
 from protocol.amqp.header_fields cimport find_traits
 from storage.journal cimport Journal
-from storage.segment cimport Segment
+from storage.record cimport record_size
+from storage.segment cimport RECORD_UNIT_SIZE, Segment
 
 cdef enum:
     QUEUE_ENTRY_SIZE = 12
+    PAGED_SIZE = 21
+    CONTENT_SIZE = 6
+    OFFSET_UNKNOWN = 0xffffffff
     RANGE_SIZE = 16
     # A settle record holds at most this many ranges; with more, several are written.
     RANGE_COUNT_MAX = 4096
@@ -36,6 +42,7 @@ RECORD_KINDS = {
     "unit_end": RECORD_UNIT_END,
     "publish_timed": RECORD_PUBLISH_TIMED,
     "return": RECORD_RETURN,
+    "paged": RECORD_PAGED,
     "definition": RECORD_DEFINITION,
     "seen": RECORD_SEEN,
 }
@@ -44,6 +51,19 @@ RECORD_KINDS = {
 cdef inline unsigned char *put(unsigned char *at, const void *value, Py_ssize_t size) noexcept nogil:
     memcpy(at, value, size)
     return at + size
+
+
+cdef inline Py_ssize_t content_size(Message message) noexcept:
+    """Return how much of a payload address, header and body take."""
+    return (
+        CONTENT_SIZE + PyBytes_GET_SIZE(message.address) + PyBytes_GET_SIZE(message.header)
+        + PyBytes_GET_SIZE(message.body)
+    )
+
+
+cpdef unsigned int paged_share_units(Message message) noexcept:
+    """Return the size of the record that ``write_paged`` writes, in units."""
+    return <unsigned int>(record_size(PAGED_SIZE + content_size(message)) // RECORD_UNIT_SIZE)
 
 
 cdef class QueueLog:
@@ -56,14 +76,21 @@ cdef class QueueLog:
 
     cdef int acknowledge(self, Message message, unsigned long long position) except -1:
         """The queue has done with a message. One that is not in the journal costs nothing."""
-        cdef PositionRange *grown
-        cdef Py_ssize_t capacity
         if message.segment is None:
             return 0
-        message.holders -= 1
-        if message.holders == 0:
-            self.owner.journal.release(message.segment)
-            message.segment = None
+        self.owner.journal.release(message.segment, message.share_units)
+        return self._settle(position)
+
+    cpdef int acknowledge_paged(
+        self, unsigned long long location, unsigned int share_units, unsigned long long position
+    ) except -1:
+        """Do as ``acknowledge`` for a message that is paged out."""
+        self.owner.release_paged(location, share_units)
+        return self._settle(position)
+
+    cdef int _settle(self, unsigned long long position) except -1:
+        cdef PositionRange *grown
+        cdef Py_ssize_t capacity
         if self.dropped:
             return 0
         if self.range_count and self.ranges[self.range_count - 1].last + 1 == position:
@@ -133,10 +160,9 @@ cdef class QueueLog:
         return 0
 
     def restore(self, Message message not None, Segment segment not None):
-        if message.segment is None:
-            message.segment = segment
-            segment.retain()
-        message.holders += 1
+        message.segment = segment
+        message.offset_units = OFFSET_UNKNOWN
+        segment.retain(0)
 
     def restore_delivered(self, unsigned long long position):
         if position > self.delivered_position:
@@ -158,15 +184,8 @@ cdef class VirtualHostJournal:
         cdef bint timed = message.published_at_ms != 0
         cdef unsigned char *at = self.journal.reserve(
             RECORD_PUBLISH_TIMED if timed else RECORD_PUBLISH,
-            (12 if timed else 4)
-            + queue_count * QUEUE_ENTRY_SIZE
-            + 2
-            + PyBytes_GET_SIZE(message.address)
-            + 4
-            + PyBytes_GET_SIZE(message.header)
-            + PyBytes_GET_SIZE(message.body),
+            (12 if timed else 4) + queue_count * QUEUE_ENTRY_SIZE + content_size(message),
         )
-        message.holders = queue_count
         if timed:
             at = put(at, &message.published_at_ms, 8)
         return put(at, &queue_count, 4)
@@ -174,24 +193,38 @@ cdef class VirtualHostJournal:
     cdef unsigned char *_add_queue(self, unsigned char *at, QueueLog log, unsigned long long position) noexcept:
         return put(put(at, &log.number, 4), &position, 8)
 
-    cdef unsigned long long _end_publish(self, unsigned char *at, Message message) except 0:
-        """Finish the record of a message; return the number of the batch that makes it durable."""
+    cdef unsigned char *_put_content(self, unsigned char *at, Message message) noexcept:
         cdef unsigned short address_size = <unsigned short>PyBytes_GET_SIZE(message.address)
         cdef unsigned int header_size = <unsigned int>PyBytes_GET_SIZE(message.header)
         at = put(put(at, &address_size, 2), PyBytes_AS_STRING(message.address), address_size)
         at = put(put(at, &header_size, 4), PyBytes_AS_STRING(message.header), header_size)
-        put(at, PyBytes_AS_STRING(message.body), PyBytes_GET_SIZE(message.body))
-        self.journal.seal(self.unit_depth == 0)
-        message.segment = self.journal.current
-        self.journal.retain(message.segment)
+        return put(at, PyBytes_AS_STRING(message.body), PyBytes_GET_SIZE(message.body))
+
+    cdef unsigned long long _end_publish(
+        self, unsigned char *at, Message message, unsigned int queue_count
+    ) except 0:
+        """Finish the record of a message; return the number of the batch that makes it durable."""
+        cdef Journal journal = self.journal
+        cdef Segment segment
+        cdef Py_ssize_t size = record_size(
+            (12 if message.published_at_ms else 4) + queue_count * QUEUE_ENTRY_SIZE + content_size(message)
+        )
+        self._put_content(at, message)
+        journal.seal(self.unit_depth == 0)
+        segment = journal.current
+        message.segment = segment
+        message.offset_units = <unsigned int>((segment.size - size) // RECORD_UNIT_SIZE)
+        message.share_units = max(1, <unsigned int>(size // RECORD_UNIT_SIZE) // queue_count)
+        segment.live += queue_count
+        segment.live_units += <long long>queue_count * message.share_units
         self.touched()
-        return self.journal.open_batch
+        return journal.open_batch
 
     cdef unsigned long long publish_to_one(
         self, Message message, QueueLog log, unsigned long long position
     ) except 0:
         """Write a message for one queue; return the number of the batch that makes it durable."""
-        return self._end_publish(self._add_queue(self._begin_publish(message, 1), log, position), message)
+        return self._end_publish(self._add_queue(self._begin_publish(message, 1), log, position), message, 1)
 
     cpdef unsigned long long publish_to_many(self, Message message, list logs, list positions) except? 0:
         """Write a message for several queues, with its position in each; return the batch that makes it durable.
@@ -209,7 +242,33 @@ cdef class VirtualHostJournal:
         for index in range(len(logs)):
             if logs[index] is not None:
                 at = self._add_queue(at, <QueueLog>logs[index], <unsigned long long>positions[index])
-        return self._end_publish(at, message)
+        return self._end_publish(at, message, count)
+
+    cpdef unsigned long long write_paged(
+        self, Message message, unsigned int queue_number, unsigned long long position
+    ) except 0:
+        """Write a message that is in no other record, for one queue; return where it is.
+
+        It means nothing after a restart. ``release_paged`` has to be called in the end, with the size of its record.
+        """
+        cdef Journal journal = self.journal
+        cdef Py_ssize_t payload_size = PAGED_SIZE + content_size(message)
+        cdef unsigned char persistent = message.persistent
+        cdef unsigned char *at = journal.reserve(RECORD_PAGED, payload_size)
+        cdef long long offset
+        at = put(put(at, &queue_number, 4), &position, 8)
+        at = put(put(at, &message.published_at_ms, 8), &persistent, 1)
+        self._put_content(at, message)
+        journal.seal(self.unit_depth == 0)
+        offset = journal.current.size - record_size(payload_size)
+        journal.retain(journal.current, paged_share_units(message))
+        self.touched()
+        return journal.current.number << 32 | <unsigned long long>(offset // RECORD_UNIT_SIZE)
+
+    cpdef int release_paged(self, unsigned long long location, unsigned int share_units) except -1:
+        """Say that one queue less needs the record at a place."""
+        self.journal.release(self.journal.segment(location >> 32), share_units)
+        return 0
 
     cpdef int begin_unit(self) except -1:
         """Begin a unit: what follows counts only together. Units within units are part of the outermost."""

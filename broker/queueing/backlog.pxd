@@ -4,7 +4,8 @@ from broker.clock cimport now_ms
 from broker.queueing.due_heap cimport DueHeap
 from broker.queueing.groups cimport MessageGroups
 from broker.queueing.message cimport Message
-from broker.queueing.ready cimport ReadyMessages
+from broker.queueing.budget cimport MemoryBudget
+from broker.queueing.ready cimport NOT_HERE, PAGED_OUT, PagedMessage, ReadyMessages, body_size
 from broker.queueing.waiting cimport WaitingMessages
 from protocol.amqp.header_fields cimport expiration_of, priority_of
 
@@ -22,26 +23,31 @@ cdef class Backlog:
     cdef readonly int max_priority
     cdef readonly long long message_ttl_ms
     cdef readonly bint delayed
+    cdef readonly MemoryBudget budget
     cdef list _levels
     cdef int _top
+    cdef bint _expiries_missing
     # Of the message that take_first() or remove() returned last.
     cdef readonly unsigned long long taken_position
     cdef readonly bint taken_redelivered
 
     cdef ReadyMessages _level_of(self, Message message)
-    cpdef int offer(self, Message message, unsigned long long position, bint redelivered) except -1
-    cdef int _insert(self, Message message, unsigned long long position, bint redelivered) except -1
+    cpdef int offer(self, object message, unsigned long long position, bint redelivered) except -1
+    cdef int _insert(self, object message, unsigned long long position, bint redelivered) except -1
     cpdef int delay(
-        self, Message message, unsigned long long position, bint redelivered, unsigned long long not_before_ms
+        self, object message, unsigned long long position, bint redelivered, unsigned long long not_before_ms
     ) except -1
     cpdef Message take_first(self, bint no_ack)
     cpdef int settled(self, Message message, unsigned long long position) except -1
-    cpdef Message take_head(self)
-    cpdef Message remove(self, unsigned long long position)
+    cpdef bint first_is_paged(self)
+    cpdef list parts(self)
+    cpdef object take_head(self, bint unread)
+    cpdef object remove(self, unsigned long long position)
     cpdef unsigned long long expiry_of(self, Message message) except? 0
     cdef int _note_expiry(self, Message message, unsigned long long position) except -1
     cdef int _forget_passed_expiries(self) except -1
-    cpdef Message take_expired(self, unsigned long long now)
+    cpdef object take_expired(self, unsigned long long now, bint unread)
+    cdef bint _is_paged(self, unsigned long long position)
     cpdef bint release_arrival(self, unsigned long long now) except -1
     cpdef unsigned long long next_due_ms(self) except? 0
     cpdef unsigned long long delay_of(self, Message message) except? 0

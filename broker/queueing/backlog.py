@@ -5,17 +5,20 @@ from typing import Any
 
 import cython
 
+from broker.queueing.budget import UNLIMITED, MemoryBudget
 from broker.queueing.due_heap import DueHeap
 from broker.queueing.groups import MessageGroups
 from broker.queueing.message import Message
-from broker.queueing.ready import ReadyMessages
+from broker.queueing.ready import PagedMessage, ReadyMessages
 from broker.queueing.schedule import requested_delivery_ms
 from broker.queueing.settings import QueueSettings
 from broker.queueing.waiting import TIMES_GONE_MAX, WaitingMessages
 from protocol.amqp.header_fields import TRAIT_EXPIRES
+from storage.fetcher import Fetch
 
 if not cython.compiled:
     from broker.clock import now_ms
+    from broker.queueing.ready import NOT_HERE, PAGED_OUT, body_size
     from protocol.amqp.header_fields import expiration_of, priority_of
 
 NEVER = 1 << 62
@@ -28,14 +31,23 @@ class Backlog:
     they must not be delivered. Of a group only one is offered at a time; the others count as ready all the same.
 
     When a message expires follows from when it was published and from what the queue and the message say, so a
-    change of the queue's settings holds for what is there already.
+    change of the queue's settings holds for what is there already; for what is paged out, when it comes back.
     """
 
-    def __init__(self, *, max_priority: int, message_ttl_ms: int, delayed: bool, group_header: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        max_priority: int,
+        message_ttl_ms: int,
+        delayed: bool,
+        group_header: str | None,
+        budget: MemoryBudget = UNLIMITED,
+    ) -> None:
         """Take settings; ``message_ttl_ms`` is -1 for none."""
+        self.budget = budget
         self.count = 0
         self.size_bytes = 0
-        self.waiting = WaitingMessages()
+        self.waiting = WaitingMessages(budget)
         self.expiries = DueHeap()
         self.groups = MessageGroups(group_header) if group_header is not None else None
         self.max_priority = max_priority
@@ -43,6 +55,8 @@ class Backlog:
         self.delayed = delayed
         self._levels: list[ReadyMessages | None] = [None] * (max_priority + 1)
         self._top = 0
+        # Whether messages are paged out of which nobody has noted when they expire.
+        self._expiries_missing = False
         self.taken_position = 0
         self.taken_redelivered = False
 
@@ -64,27 +78,36 @@ class Backlog:
             priority = max(0, min(priority_of(message.header), self.max_priority))
         level = self._levels[priority]
         if level is None:
-            level = ReadyMessages()
+            level = ReadyMessages(self.budget)
             self._levels[priority] = level
         if priority > self._top:
             self._top = priority
         return level
 
-    def offer(self, message: Message, position: cython.ulonglong, redelivered: cython.bint) -> int:
-        """Take in a message that may be delivered now."""
+    def offer(self, message: Message | PagedMessage, position: cython.ulonglong, redelivered: cython.bint) -> int:
+        """Take in a message that may be delivered now.
+
+        One that is paged out gets the lowest priority, and belongs to no group, until it is in memory.
+        """
         self.count += 1
-        self.size_bytes += len(message.body)
+        self.size_bytes += body_size(message)
         self._note_expiry(message, position)
         return self._insert(message, position, redelivered)
 
-    def _insert(self, message: Message, position: cython.ulonglong, redelivered: cython.bint) -> int:
+    def _insert(self, message: Message | PagedMessage, position: cython.ulonglong, redelivered: cython.bint) -> int:
+        level: ReadyMessages
+        if isinstance(message, PagedMessage):
+            if self._levels[0] is None:
+                self._levels[0] = ReadyMessages(self.budget)
+            level = cython.cast(ReadyMessages, self._levels[0])
+            return level.insert(message, position, redelivered)
         if self.groups is None or self.groups.admit(message, position, redelivered):
             self._level_of(message).insert(message, position, redelivered)
         return 0
 
     def delay(
         self,
-        message: Message,
+        message: Message | PagedMessage,
         position: cython.ulonglong,
         redelivered: cython.bint,
         not_before_ms: cython.ulonglong,
@@ -103,6 +126,9 @@ class Backlog:
                 message = cython.cast(ReadyMessages, level).take_first()
                 if message is not None:
                     break
+                if not cython.cast(ReadyMessages, level).is_empty():
+                    # It has to be paged in first.
+                    return None
             if self._top == 0:
                 return None
             self._top -= 1
@@ -124,18 +150,45 @@ class Backlog:
                 self._level_of(following).insert(following, self.groups.position, self.groups.redelivered)
         return 0
 
-    def take_head(self) -> Message | None:
-        """Take what would be delivered next, or else what has waited longest for its group, for good."""
-        message = self.take_first(True)
-        if message is None and self.groups is not None:
+    def first_is_paged(self) -> bool:
+        """Return whether what would be delivered next has to be paged in before."""
+        level: Any
+        while True:
+            level = self._levels[self._top]
+            if level is not None and not cython.cast(ReadyMessages, level).is_empty():
+                return cython.cast(ReadyMessages, level).first_is_paged()
+            if self._top == 0:
+                return False
+            self._top -= 1
+
+    def take_head(self, unread: cython.bint) -> Message | PagedMessage | None:
+        """Take what would be delivered next, or else what has waited longest for its group, for good.
+
+        Only if ``unread`` it may be one that is paged out.
+        """
+        message: Message | PagedMessage | None = self.take_first(True)
+        if message is not None:
+            return message
+        if self.first_is_paged():
+            if not unread:
+                return None
+            level: ReadyMessages = cython.cast(ReadyMessages, self._levels[self._top])
+            message = level.take_any()
+            if message is None:
+                return None
+            self.taken_position = level.taken_position
+            self.taken_redelivered = level.taken_redelivered
+            self.count -= 1
+            self.size_bytes -= body_size(message)
+        elif self.groups is not None:
             position: cython.ulonglong = self.groups.oldest_waiting()
             if position:
                 message = self.remove(position)
         return message
 
-    def remove(self, position: cython.ulonglong) -> Message | None:
+    def remove(self, position: cython.ulonglong) -> Message | PagedMessage | None:
         """Take out the message at a position, ready or waiting; None if it is not here."""
-        message: Message | None = None
+        message: Message | PagedMessage | None = None
         if self.waiting.length():
             message = self.waiting.remove(position)
             if message is not None:
@@ -147,7 +200,7 @@ class Backlog:
                 message = cython.cast(ReadyMessages, level).remove(position)
                 if message is not None:
                     self.taken_redelivered = cython.cast(ReadyMessages, level).taken_redelivered
-                    if self.groups is not None:
+                    if self.groups is not None and isinstance(message, Message):
                         self.groups.taken(message, position)
                         self.settled(message, position)
                     break
@@ -159,8 +212,52 @@ class Backlog:
             return None
         self.taken_position = position
         self.count -= 1
-        self.size_bytes -= len(message.body)
+        self.size_bytes -= body_size(message)
         return message
+
+    # Paging
+
+    def parts(self) -> list[ReadyMessages]:
+        """Return everything in which messages may be paged out, what goes first before what comes later."""
+        found = [level for level in reversed(self._levels) if level is not None]
+        return [*found, self.waiting.messages]
+
+    def collect_paged(self, fetch: Fetch, count_max: int, size_max_bytes: int) -> int:
+        """Have ``fetch`` bring those of the next messages that are paged out, and return how many those are."""
+        collected: cython.Py_ssize_t = 0
+        level: ReadyMessages
+        for level in self.parts()[:-1]:
+            collected += level.collect_paged(fetch, count_max, size_max_bytes)
+            count_max -= level.length()
+            size_max_bytes -= level.memory_bytes
+            if count_max <= 0 or size_max_bytes <= 0:
+                break
+        return collected
+
+    def paged_in(self, part: ReadyMessages, message: Message, position: cython.ulonglong) -> None:
+        """Take in what could not be known about a message while it was paged out."""
+        if self._expiries_missing:
+            self._note_expiry(message, position)
+        if part is not self.waiting.messages and (self.groups is not None or self._level_of(message) is not part):
+            part.remove(position)
+            self._insert(message, position, part.taken_redelivered)
+
+    def forget_everything(self) -> None:
+        """Begin anew; somebody else has the parts."""
+        self.count = 0
+        self.size_bytes = 0
+        self.waiting = WaitingMessages(self.budget)
+        self.expiries.clear()
+        self._levels = [None] * (self.max_priority + 1)
+        self._top = 0
+        self._expiries_missing = False
+
+    def _is_paged(self, position: cython.ulonglong) -> bool:
+        part: ReadyMessages
+        for part in self.parts():  # noqa: SIM110 (the loop's variable has a type)
+            if part.whereabouts(position) == PAGED_OUT:
+                return True
+        return False
 
     # Time
 
@@ -191,7 +288,10 @@ class Backlog:
             born = max(born, self.delay_of(message))
         return born + lifetime
 
-    def _note_expiry(self, message: Message, position: cython.ulonglong) -> int:
+    def _note_expiry(self, message: Message | PagedMessage, position: cython.ulonglong) -> int:
+        if isinstance(message, PagedMessage):
+            self._expiries_missing = True
+            return 0
         if self.message_ttl_ms < 0 and not message.traits & TRAIT_EXPIRES:
             return 0
         expiry: cython.ulonglong = self.expiry_of(message)
@@ -202,20 +302,32 @@ class Backlog:
         return 0
 
     def _forget_passed_expiries(self) -> int:
-        """Build the heap of expiries anew, from the messages that are there."""
+        """Build the heap of expiries anew, from those of messages that are there."""
+        times = self.expiries.times_between(0, (1 << 64) - 1)
         self.expiries.clear()
-        entries = [(position, message) for position, message, _ in self.ready()]
-        entries += [(position, message) for position, message, _, _ in self.waiting.everything()]
-        for position, message in entries:
-            expiry: cython.ulonglong = self.expiry_of(message)
-            if expiry < NEVER:
-                self.expiries.push(expiry, position)
+        parts = self.parts()
+        waiting = {position for position, _, _ in self.groups.everything()} if self.groups is not None else ()
+        part: ReadyMessages
+        for position, due_ms in times.items():
+            for part in parts:
+                if part.whereabouts(position) != NOT_HERE:
+                    self.expiries.push(due_ms, position)
+                    break
+            else:
+                if position in waiting:
+                    self.expiries.push(due_ms, position)
         return 0
 
-    def take_expired(self, now: cython.ulonglong) -> Message | None:
-        """Take a message whose time is over, or None; ``taken_position`` says which."""
+    def take_expired(self, now: cython.ulonglong, unread: cython.bint) -> Message | PagedMessage | None:
+        """Take a message whose time is over, or None; ``taken_position`` says which.
+
+        Only if ``unread`` it may be one that is paged out; otherwise those have to be paged in first.
+        """
         while self.expiries.length() and self.expiries.first_due_ms() <= now:
-            position: cython.ulonglong = self.expiries.pop()
+            position: cython.ulonglong = self.expiries.first_position()
+            if not unread and self._is_paged(position):
+                return None
+            self.expiries.pop()
             message = self.remove(position)
             if message is not None:
                 return message

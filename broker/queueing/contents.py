@@ -1,5 +1,6 @@
-"""What a queue holds, as far as nobody consumes it: counting, looking at it, taking out and putting back."""
+"""What a queue holds, as far as nobody consumes it: counting, paging, looking at it, taking out and putting back."""
 
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
@@ -7,24 +8,37 @@ import cython
 
 from broker.durability.queue_log import QueueLog
 from broker.queueing.backlog import Backlog
+from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
-from broker.queueing.ready import ReadyMessages
+from broker.queueing.ready import PagedMessage, ReadyMessages
+from storage.fetcher import Fetch
+
+if not cython.compiled:
+    from broker.queueing.ready import body_size
+
+# How many messages a purge drops at once; the others follow in later turns of the event loop.
+PURGED_PER_TURN_MAX = 20_000
 
 
 class QueueContents:
     """The messages of a queue that are with no consumer.
 
-    They are in a ring, or in a ``Backlog`` if the queue is managed. ``log`` is the queue's side of the journal, None
-    for a queue that does not survive its broker.
+    They are in blocks, or in a ``Backlog`` if the queue is managed. ``log`` is the queue's side of the journal, None
+    for a queue that does not survive its broker. ``host`` has the budget that counts what is in memory.
+
+    Messages are handed around as ``Message``, or as ``PagedMessage`` when they are paged out.
     """
 
-    def __init__(self, log: QueueLog | None) -> None:
+    def __init__(self, log: QueueLog | None, host: QueueHost) -> None:
         self.log = log
-        self._ready = ReadyMessages()
+        self.host = host
+        self.budget = host.budget
+        self._ready = ReadyMessages(self.budget)
         self._backlog: Backlog | None = None
         self._ready_bytes = 0
         # How often messages have come back, by position, where the queue counts that.
         self._return_counts: dict[int, int] = {}
+        self.page_number = 0
 
     def ready_count(self) -> int:
         """Return how many messages wait for a consumer."""
@@ -34,28 +48,131 @@ class QueueContents:
         """Return the size of the bodies of the messages that wait for a consumer."""
         return self._ready_bytes if self._backlog is None else self._backlog.size_bytes
 
-    def purge(self) -> int:
-        """Drop all messages that are with no consumer, and return how many were ready."""
-        count: cython.Py_ssize_t = self.ready_count()
-        backlog: Backlog
+    # Paging
+
+    def _parts(self) -> list[ReadyMessages]:
+        return [self._ready] if self._backlog is None else self._backlog.parts()
+
+    def paged_count(self) -> int:
+        """Return how many messages are paged out."""
         if self._backlog is None:
-            while True:
-                message = self._ready.take_first()
-                if message is None:
-                    break
-                if self.log is not None:
-                    self.log.acknowledge(message, self._ready.taken_position)
-            self._ready_bytes = 0
-            return count
-        backlog = self._backlog
-        entries = [(position, message) for position, message, _ in backlog.ready()]
-        entries += [(position, message) for position, message, _, _ in backlog.waiting.everything()]
-        for position, message in sorted(entries, key=itemgetter(0)):
-            backlog.remove(position)
-            self._return_counts.pop(position, None)
-            if self.log is not None:
-                self.log.acknowledge(message, position)
+            return self._ready.paged_count
+        return sum([part.paged_count for part in self._backlog.parts()])
+
+    def memory_bytes(self) -> int:
+        """Return about how much memory the messages take that could be paged out."""
+        if self._backlog is None:
+            return self._ready.memory_bytes
+        return sum([part.memory_bytes for part in self._backlog.parts()])
+
+    def page_out(self, keep_bytes: cython.longlong, count_max: cython.Py_ssize_t, unwritten: list[Any]) -> int:
+        """Page out what is furthest from being delivered, until ``keep_bytes`` are left in memory.
+
+        Messages that are nowhere in the journal are added to ``unwritten`` instead, as (position, message), and stay.
+        Returns how many messages were one or the other.
+        """
+        done: cython.Py_ssize_t = 0
+        part: ReadyMessages
+        if self._backlog is not None and self._backlog.groups is not None:
+            # Which key a message has must be known before its turn comes.
+            return 0
+        parts = self._parts()
+        for part in parts:
+            # What goes first has the first claim to what is kept.
+            done += part.page_out(keep_bytes, count_max - done, unwritten)
+            keep_bytes = max(0, keep_bytes - part.memory_bytes)
+        return done
+
+    def page_out_one(
+        self, position: cython.ulonglong, message: Message, location: cython.ulonglong, share_units: cython.uint
+    ) -> bool:
+        """Page out one message, if it is still here: the journal keeps it at ``location`` for this queue."""
+        part: ReadyMessages
+        for part in self._parts():  # noqa: SIM110 (the loop's variable has a type)
+            if part.page_out_one(position, message, location, share_units):
+                return True
+        return False
+
+    def page_in(self, position: cython.ulonglong, location: cython.ulonglong, message: Message) -> bool:
+        """Take a message back into memory, if it is still here, and paged out to ``location``."""
+        part: ReadyMessages
+        if self._backlog is None:
+            return self._ready.page_in(position, location, message)
+        for part in self._parts():
+            if part.page_in(position, location, message):
+                self._backlog.paged_in(part, message, position)
+                return True
+        return False
+
+    def collect_paged(self, fetch: Fetch, count_max: cython.Py_ssize_t, size_max_bytes: cython.longlong) -> int:
+        """Have ``fetch`` bring those of the next messages that are paged out, and return how many those are."""
+        if self._backlog is None:
+            return self._ready.collect_paged(fetch, count_max, size_max_bytes)
+        return self._backlog.collect_paged(fetch, count_max, size_max_bytes)
+
+    def collect_one(self, fetch: Fetch, position: cython.ulonglong) -> bool:
+        """Have ``fetch`` bring the message at a position, if it is here and paged out."""
+        part: ReadyMessages
+        for part in self._parts():  # noqa: SIM110 (the loop's variable has a type)
+            if part.collect_one(fetch, position):
+                return True
+        return False
+
+    # Dropping everything
+
+    def purge(self, finished: Callable[[], Any] | None = None) -> int:
+        """Drop all messages that are with no consumer, and return how many were ready.
+
+        Of many, most are dropped in later turns; ``finished`` is called then, or at once.
+        """
+        count: cython.Py_ssize_t = self.ready_count()
+        parts = self._detach()
+        if self.discard_some(parts, PURGED_PER_TURN_MAX):
+            self.host.finish_purge(self, parts, finished)
+        elif finished is not None:
+            finished()
         return count
+
+    def _detach(self) -> list[Any]:
+        """Take everything out, as lists of (position, message) and whole parts."""
+        parts: list[Any] = []
+        backlog: Any = self._backlog
+        if backlog is None:
+            parts.append(self._ready)
+            self._ready = ReadyMessages(self.budget)
+            self._ready_bytes = 0
+            return parts
+        if backlog.groups is None:
+            parts += backlog.parts()
+            backlog.forget_everything()
+            return parts
+        entries = [*backlog.ready(), *[entry[:3] for entry in backlog.waiting.everything()]]
+        # The first ones at the end, as they are dropped from there.
+        for position, _, _ in sorted(entries, key=itemgetter(0), reverse=True):
+            parts.append((position, backlog.remove(position)))
+        return parts
+
+    def discard_some(self, parts: list[Any], count_max: cython.Py_ssize_t) -> int:
+        """Drop up to ``count_max`` messages of what ``_detach`` has taken out. Returns how many parts are left."""
+        part: Any
+        while parts and count_max > 0:
+            part = parts.pop()
+            if isinstance(part, ReadyMessages):
+                while count_max > 0:
+                    message = cython.cast(ReadyMessages, part).take_any()
+                    if message is None:
+                        break
+                    self.forget(message, cython.cast(ReadyMessages, part).taken_position)
+                    count_max -= 1
+                if not cython.cast(ReadyMessages, part).is_empty():
+                    parts.append(part)
+            else:
+                position, message = part
+                self.forget(message, position)
+                count_max -= 1
+        return len(parts)
+
+    # Looking and changing
 
     def entries(self, from_position: int, count_max: int) -> list[Any]:
         """Return up to ``count_max`` ready messages by position, as (position, message, redelivered)."""
@@ -67,7 +184,7 @@ class QueueContents:
         """Return up to ``count_max`` messages that wait, as (position, message, redelivered, not before in ms)."""
         return [] if self._backlog is None else self._backlog.waiting.entries(from_position, count_max)
 
-    def take_out(self, position: int) -> tuple[int, Message, bool, int] | None:
+    def take_out(self, position: int) -> tuple[int, Message | PagedMessage, bool, int] | None:
         """Take out a ready or waiting message, as (position, message, redelivered, not before in ms).
 
         ``forget`` or ``put_in`` comes next. None if it is not here.
@@ -75,16 +192,16 @@ class QueueContents:
         for entry in (*self.waiting_entries(position, 1), *[(*one, 0) for one in self.entries(position, 1)]):
             if entry[0] == position:
                 self.remove(position)
-                found: tuple[int, Message, bool, int] = entry
+                found: tuple[int, Message | PagedMessage, bool, int] = entry
                 return found
         return None
 
-    def put_in(self, position: int, message: Message, redelivered: bool, not_before_ms: int) -> None:
+    def put_in(self, position: int, message: Message | PagedMessage, redelivered: bool, not_before_ms: int) -> None:
         """Put a message that was taken out back to its place."""
         backlog: Backlog
         if self._backlog is None:
             self._ready.insert(message, position, redelivered)
-            self._ready_bytes += len(message.body)
+            self._ready_bytes += body_size(message)
             return
         backlog = self._backlog
         if not_before_ms:
@@ -92,17 +209,28 @@ class QueueContents:
         else:
             backlog.offer(message, position, redelivered)
 
-    def remove(self, position: int) -> Message | None:
+    def remove(self, position: int) -> Message | PagedMessage | None:
         """Take a ready or waiting message out; it stays in the journal until ``forget``. None if it is not here."""
         if self._backlog is None:
-            message = self._ready.remove(position)
+            message: Message | PagedMessage | None = self._ready.remove(position)
             if message is not None:
-                self._ready_bytes -= len(message.body)
+                self._ready_bytes -= body_size(message)
             return message
         return self._backlog.remove(position)
 
-    def forget(self, message: Message, position: int) -> None:
+    def forget(self, message: Message | PagedMessage, position: int) -> None:
         """Finish the removal of a message."""
-        self._return_counts.pop(position, None)
-        if self.log is not None:
+        if self._return_counts:
+            self._return_counts.pop(position, None)
+        if isinstance(message, PagedMessage):
+            self.forget_unread(message, position)
+        elif self.log is not None:
             self.log.acknowledge(message, position)
+
+    def forget_unread(self, message: PagedMessage, position: cython.ulonglong) -> int:
+        """Finish the removal of a message that is paged out."""
+        if self.log is not None:
+            self.log.acknowledge_paged(message.location, message.share_units, position)
+        else:
+            self.host.release_paged(message)
+        return 0

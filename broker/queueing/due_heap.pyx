@@ -24,6 +24,22 @@ cdef class DueHeap:
     cdef unsigned long long first_due_ms(self) noexcept:
         return self.heap[0].due_ms if self.count else 0
 
+    cdef unsigned long long first_position(self) noexcept:
+        return self.heap[0].position if self.count else 0
+
+    cdef list due_positions(self, unsigned long long now, Py_ssize_t count_max):
+        """Return the positions of up to ``count_max`` entries that are due, in no order; they stay."""
+        cdef list places = [0] if self.count and self.heap[0].due_ms <= now else []
+        cdef list found = []
+        cdef Py_ssize_t place, child
+        while places and len(found) < count_max:
+            place = places.pop()
+            found.append(self.heap[place].position)
+            for child in range(2 * place + 1, min(2 * place + 3, self.count)):
+                if self.heap[child].due_ms <= now:
+                    places.append(child)
+        return found
+
     cdef int push(self, unsigned long long due_ms, unsigned long long position) except -1:
         cdef DueEntry *grown
         cdef DueEntry added

@@ -96,9 +96,9 @@ class MessageGroups:
         if key is None:
             return None
         group: Group = self._groups[key]
-        message = group.waiting.remove(position)
+        message: Any = group.waiting.remove(position)
         self.redelivered = group.waiting.taken_redelivered
-        return message
+        return cython.cast(Message, message)
 
     def inherit(self, before: "MessageGroups") -> None:
         """Take over which keys are busy, from the groups by the same header before the settings changed."""

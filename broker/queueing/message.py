@@ -30,7 +30,8 @@ class Message:
         self.traits = traits
         self.published_at_ms = published_at_ms
         self.segment: Segment | None = None
-        self.holders = 0
+        self.offset_units = 0
+        self.share_units = 0
 
 
 def new_message(address: bytes, header: bytes, body: bytes, persistent: cython.bint, traits: cython.uint) -> Message:

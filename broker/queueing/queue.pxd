@@ -7,7 +7,7 @@ from broker.queueing.consumer cimport Consumer
 from broker.queueing.consumer_list cimport ConsumerList
 from broker.queueing.contents cimport QueueContents
 from broker.queueing.message cimport Message
-from broker.queueing.ready cimport ReadyMessages
+from broker.queueing.ready cimport PagedMessage, ReadyMessages
 
 cdef unsigned int TRAIT_EXPIRES
 
@@ -23,7 +23,7 @@ cdef class Queue(QueueContents):
     cdef public bint deleted
     cdef readonly Py_ssize_t unacked_count
     cdef readonly object turn
-    cdef readonly object host
+    cdef bint _pages_wanted
     cdef readonly object settings
     cdef public object deduplicator
     cdef readonly int gate           # see broker.routing.gate
@@ -57,4 +57,8 @@ cdef class Queue(QueueContents):
     cdef int _after_arrival(self) except -1
     cdef int _drop_overflow(self) except -1
     cdef int _expire(self, unsigned long long now, int count_max) except -1
-    cpdef int discard(self, Message message, unsigned long long position, str reason) except -1
+    cdef int _want_pages(self) except -1
+    cdef int _read_ahead(self) except -1
+    cpdef int on_paged_in(self) except -1
+    cpdef bint waits_for_pages(self)
+    cpdef int discard(self, object message, unsigned long long position, str reason) except -1

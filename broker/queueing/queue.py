@@ -12,6 +12,7 @@ from broker.queueing.consumer_list import ConsumerList
 from broker.queueing.contents import QueueContents
 from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
+from broker.queueing.ready import PagedMessage
 from broker.queueing.settings import PLAIN, QueueSettings
 from broker.routing.gate import ASKS, OPEN, STAMPS
 from protocol.amqp.header_fields import TRAIT_EXPIRES
@@ -24,6 +25,9 @@ WAKE_COUNT_MAX = 2048
 
 # How many messages one call of on_due() takes in hand, for the same reason.
 DUE_COUNT_MAX = 2048
+
+# How many of its first messages a queue that is being consumed should have in memory.
+READ_AHEAD_COUNT_MIN = 4096
 
 # What a queue says to a publish.
 ACCEPTED = 0
@@ -65,7 +69,7 @@ class Queue(QueueContents):
         host: QueueHost | None = None,
         settings: QueueSettings = PLAIN,
     ) -> None:
-        super().__init__(log)
+        super().__init__(log, host if host is not None else QueueHost())
         self.name = name
         self.durable = durable
         self.auto_delete = auto_delete
@@ -76,11 +80,11 @@ class Queue(QueueContents):
         self.deleted = False
         self.unacked_count = 0
         self.turn = turn
-        self.host = host if host is not None else QueueHost()
         self.deduplicator: Any = None
         self.gate = OPEN
         self.timer_due_ms = 0
         self._starved = True
+        self._pages_wanted = False
         self._next_position = 1
         self._unused_since_ms = now_ms()
         self.taken_position = 0
@@ -142,10 +146,11 @@ class Queue(QueueContents):
             message_ttl_ms=-1 if settings.message_ttl_ms is None else settings.message_ttl_ms,
             delayed=settings.delayed,
             group_header=settings.group_header,
+            budget=self.budget,
         )
         if before is None:
             while True:
-                message = self._ready.take_first()
+                message = self._ready.take_any()
                 if message is None:
                     break
                 backlog.offer(message, self._ready.taken_position, self._ready.taken_redelivered)
@@ -230,8 +235,10 @@ class Queue(QueueContents):
             (count_max is not None and backlog.count > count_max)
             or (size_max is not None and backlog.size_bytes > size_max)
         ):
-            message = backlog.take_head()
+            message = backlog.take_head(settings.dead_letter_exchange is None)
             if message is None:
+                if backlog.first_is_paged():
+                    self._want_pages()
                 break
             self.discard(message, backlog.taken_position, MAXLEN)
         return 0
@@ -249,14 +256,18 @@ class Queue(QueueContents):
         while not self._ready.is_empty():
             if count == WAKE_COUNT_MAX:
                 self.turn.wake_later(self)
-                return 0
+                break
             consumer = self._consumer_with_credit()
             if consumer is None:
-                return 0
-            message: Message = cython.cast(Message, self._ready.take_first())
+                break
+            message = self._ready.take_first()
+            if message is None:
+                return self._want_pages()
             self._ready_bytes -= len(message.body)
             self._hand_over(consumer, message, self._ready.taken_position, self._ready.taken_redelivered)
             count += 1
+        if self._ready.paged_count:
+            self._read_ahead()
         return 0
 
     def _wake_managed(self) -> int:
@@ -277,11 +288,40 @@ class Queue(QueueContents):
                 return 0
             message = backlog.take_first(consumer.no_ack)
             if message is None:
-                # What is ready belongs to groups whose turn has not come.
-                return 0
+                # It is paged out, or what is ready belongs to groups whose turn has not come.
+                return self._want_pages() if backlog.first_is_paged() else 0
             self._hand_over(consumer, message, backlog.taken_position, backlog.taken_redelivered)
             count += 1
         return 0
+
+    def _want_pages(self) -> int:
+        """Have the next messages paged in; ``on_paged_in`` goes on then."""
+        if not self._pages_wanted:
+            self._pages_wanted = True
+            self.host.want_pages(self)
+        return 0
+
+    def _read_ahead(self) -> int:
+        """Have messages paged in before it is their turn, while others are being consumed."""
+        if not self._pages_wanted and self._ready.wants_pages(READ_AHEAD_COUNT_MIN):
+            self._want_pages()
+        return 0
+
+    def on_paged_in(self) -> int:
+        """Go on with what had to wait until messages were paged in."""
+        self._pages_wanted = False
+        if not self.deleted:
+            if self._backlog is not None:
+                self._drop_overflow()
+            self.wake()
+            self.ask_for_timer()
+        return 0
+
+    def waits_for_pages(self) -> bool:
+        """Return whether the first message has to be paged in before it can be taken."""
+        if self._backlog is None:
+            return self._ready.first_is_paged()
+        return cython.cast(Backlog, self._backlog).first_is_paged()
 
     def _consumer_with_credit(self) -> Consumer | None:
         """Return the next consumer in turn that can take a message; without one the queue is starved."""
@@ -308,7 +348,10 @@ class Queue(QueueContents):
         return 0
 
     def take(self, no_ack: cython.bint) -> Message | None:
-        """Take the first message for basic.get, or None; ``taken_position`` and ``taken_redelivered`` say the rest."""
+        """Take the first message for basic.get, or None; ``taken_position`` and ``taken_redelivered`` say the rest.
+
+        None may also mean that the queue ``waits_for_pages``.
+        """
         backlog: Backlog
         self._unused_since_ms = now_ms()
         if self._backlog is None:
@@ -374,7 +417,7 @@ class Queue(QueueContents):
             return 0
         if self._backlog is not None:
             return self._requeue_managed(message, position)
-        self._ready.put_back(message, position, True)
+        self._ready.insert(message, position, True)
         self._ready_bytes += len(message.body)
         return 0
 
@@ -412,11 +455,16 @@ class Queue(QueueContents):
             return self._taken_return_count
         return count
 
-    def discard(self, message: Message, position: cython.ulonglong, reason: str) -> int:
-        """Let a message go, to the dead letters if the queue has a dead-letter exchange."""
+    def discard(self, message: Message | PagedMessage, position: cython.ulonglong, reason: str) -> int:
+        """Let a message go, to the dead letters if the queue has a dead-letter exchange.
+
+        Only without one it may be paged out.
+        """
         if self._return_counts:
             self._return_counts.pop(position, None)
-        if self.settings.dead_letter_exchange is not None and not self.deleted:
+        if isinstance(message, PagedMessage):
+            self.forget_unread(message, position)
+        elif self.settings.dead_letter_exchange is not None and not self.deleted:
             self.host.dead_letter(self, message, position, reason)
         elif self.log is not None:
             self.log.acknowledge(message, position)
@@ -465,9 +513,13 @@ class Queue(QueueContents):
     def _expire(self, now: cython.ulonglong, count_max: cython.int) -> int:
         backlog: Backlog = self._manage()
         count: cython.int = 0
+        unread = self.settings.dead_letter_exchange is None
         while count < count_max:
-            message = backlog.take_expired(now)
+            message = backlog.take_expired(now, unread)
             if message is None:
+                if backlog.expiries.length() and backlog.expiries.first_due_ms() <= now and not self._pages_wanted:
+                    self._pages_wanted = True
+                    self.host.want_pages(self, backlog.expiries.due_positions(now, DUE_COUNT_MAX))
                 break
             self.discard(message, backlog.taken_position, EXPIRED)
             count += 1
@@ -489,7 +541,7 @@ class Queue(QueueContents):
             self._next_position = position + 1
         if return_count:
             self._return_counts[position] = return_count
-        if self._backlog is None and not message.traits & TRAIT_EXPIRES:
+        if self._backlog is None and not message.traits & TRAIT_EXPIRES and not_before_ms <= now_ms():
             self._ready.append(message, position, redelivered)
             self._ready_bytes += len(message.body)
             return

@@ -1,44 +1,67 @@
 cimport cython
-from cpython.object cimport PyObject
 
+from broker.queueing.budget cimport MemoryBudget
+from broker.queueing.entry_blocks cimport EntryBlocks, ReadyBlock, ReadyEntry
 from broker.queueing.message cimport Message
+from storage.fetcher cimport Fetch
 
 
-cdef struct ReadyEntry:
-    PyObject *message                # owned
-    unsigned long long position
-    bint redelivered
+cdef enum Whereabouts:
+    NOT_HERE
+    IN_MEMORY
+    PAGED_OUT
 
 
 @cython.final
-cdef class ReadyMessages:
-    cdef ReadyEntry *ring
-    cdef Py_ssize_t ring_head
-    cdef Py_ssize_t ring_length      # entries, with those that were removed between others
-    cdef Py_ssize_t ring_removed     # of them; their message is NULL
-    cdef Py_ssize_t ring_capacity    # a power of two, or zero
-    cdef ReadyEntry *heap
-    cdef Py_ssize_t heap_length
-    cdef Py_ssize_t heap_capacity
-    # Of an indexed heap: messages and whether they were redelivered, by position. What was removed is only missing
-    # here.
-    cdef dict index
-    # Of the message that take_first() or remove() returned last.
+@cython.no_gc
+@cython.freelist(64)
+cdef class PagedMessage:
+    cdef readonly unsigned long long location
+    cdef readonly unsigned int body_size
+    cdef readonly unsigned int share_units
+
+
+cpdef Py_ssize_t body_size(object message) except -1
+
+cdef PagedMessage paged_message(unsigned long long location, unsigned int body_size, unsigned int share_units)
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class ReadyMessages(EntryBlocks):
+    cdef MemoryBudget budget
+    cdef readonly Py_ssize_t paged_count
+    cdef readonly long long memory_bytes
+    # Of the message that was taken or removed last.
     cdef readonly unsigned long long taken_position
     cdef readonly bint taken_redelivered
 
     cdef Py_ssize_t length(self) noexcept
     cdef bint is_empty(self) noexcept
+    cdef bint first_is_paged(self) noexcept
+    cdef bint wants_pages(self, Py_ssize_t count_min) noexcept
     cdef int append(self, Message message, unsigned long long position, bint redelivered) except -1
-    cdef int put_back(self, Message message, unsigned long long position, bint redelivered) except -1
-    cdef int insert(self, Message message, unsigned long long position, bint redelivered) except -1
+    cdef int insert(self, object message, unsigned long long position, bint redelivered) except -1
+    cdef int append_paged(
+        self, unsigned long long location, unsigned int body_size, unsigned int share_units,
+        unsigned long long position, bint redelivered
+    ) except -1
     cdef Message take_first(self)
-    cdef Message remove(self, unsigned long long position)
-    cdef ReadyEntry *_find(self, unsigned long long position) noexcept
-    cdef void _trim_ring(self) noexcept
-    cdef int _trim_heap(self) except -1
-    cdef int _build_index(self) except -1
-    cdef int _compact_ring(self) except -1
-    cdef int _resize_ring(self, Py_ssize_t capacity) except -1
-    cdef void _shrink_ring(self) noexcept
-    cdef void _sink_last(self) noexcept
+    cdef object take_any(self)
+    cdef object remove(self, unsigned long long position)
+    cdef Whereabouts whereabouts(self, unsigned long long position) noexcept
+    cdef Py_ssize_t page_out(self, long long keep_bytes, Py_ssize_t count_max, list unwritten) except -1
+    cdef bint page_out_one(
+        self, unsigned long long position, Message message, unsigned long long location, unsigned int share_units
+    ) except -1
+    cdef bint page_in(self, unsigned long long position, unsigned long long location, Message message) except -1
+    cdef Py_ssize_t collect_paged(self, Fetch fetch, Py_ssize_t count_max, long long size_max_bytes) except -1
+    cdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1
+    cdef bint relocate(self, unsigned long long position, unsigned long long before, unsigned long long after) noexcept
+
+    cdef int _replace(
+        self, ReadyEntry *entry, ReadyBlock *block, Message message, unsigned long long location,
+        unsigned int share_units
+    ) except -1
+    cdef int _hold(self, ReadyEntry *entry, ReadyBlock *block, Message message) except -1
+    cdef object _release(self, ReadyEntry *entry, ReadyBlock *block)

@@ -1,36 +1,71 @@
+from typing import Final
+
+from broker.queueing.budget import MemoryBudget
+from broker.queueing.entry_blocks import EntryBlocks
 from broker.queueing.message import Message
+from storage.fetcher import Fetch
 
-class ReadyMessages:
-    """The messages of a queue that wait for a consumer, in the order of their positions.
+NOT_HERE: Final = 0
+IN_MEMORY: Final = 1
+PAGED_OUT: Final = 2
 
-    New messages are appended to a ring; a message that comes back (requeued) goes into a heap beside it. Taking
-    compares the first of both, so a requeued message is again where it was.
+class PagedMessage:
+    """A message of which only the place in the journal is in memory.
 
-    A message can be removed from anywhere: its place in the ring stays empty until the ring's end reaches it, and
-    the heap keeps an index of what is still in it from the first removal on.
+    ``location`` is the number of the segment, times two to the power of 32, plus the offset there in units of eight
+    octets; ``share_units`` is how much of the record the queue answers for, in the same units.
     """
 
+    location: int
+    body_size: int
+    share_units: int
+
+def body_size(message: Message | PagedMessage) -> int:
+    """Return the size of a message's body, in memory or paged out."""
+
+class ReadyMessages(EntryBlocks):
+    """The messages of a queue that wait for a consumer, in the order of their positions.
+
+    A message can be inserted and removed anywhere; one that comes back (requeued) is again where it was.
+
+    An entry has its message in memory, or *paged out*: then it has only the place where the journal keeps it. A paged
+    out message is handed around as a ``PagedMessage``, and has to be paged in before it can be delivered.
+    """
+
+    def __init__(self, budget: MemoryBudget = ...) -> None: ...
     def __len__(self) -> int: ...
     def push(self, message: Message, position: int, redelivered: bool) -> None:
         """Append a message whose position is greater than all others."""
-    def restore(self, message: Message, position: int, redelivered: bool) -> None:
-        """Put a message that was taken back to its place."""
 
     # The same for compiled callers, without the cost of a Python call.
+    paged_count: int
+    memory_bytes: int
     taken_position: int
     taken_redelivered: bool
     def length(self) -> int: ...
     def is_empty(self) -> bool: ...
+    def first_is_paged(self) -> bool: ...
+    def wants_pages(self, count_min: int) -> bool: ...
     def append(self, message: Message, position: int, redelivered: bool) -> int: ...
-    def put_back(self, message: Message, position: int, redelivered: bool) -> int: ...
+    def append_paged(
+        self, location: int, body_size: int, share_units: int, position: int, redelivered: bool
+    ) -> int: ...
     def take_first(self) -> Message | None: ...
-    def insert(self, message: Message, position: int, redelivered: bool) -> int: ...
-    def remove(self, position: int) -> Message | None: ...
-    def place(self, message: Message, position: int, redelivered: bool) -> None:
+    def take_any(self) -> Message | PagedMessage | None: ...
+    def insert(self, message: Message | PagedMessage, position: int, redelivered: bool) -> int: ...
+    def remove(self, position: int) -> Message | PagedMessage | None: ...
+    def whereabouts(self, position: int) -> int: ...
+    def page_out(self, keep_bytes: int, count_max: int, unwritten: list[tuple[int, Message]]) -> int: ...
+    def page_out_one(self, position: int, message: Message, location: int, share_units: int) -> bool: ...
+    def page_in(self, position: int, location: int, message: Message) -> bool: ...
+    def collect_paged(self, fetch: Fetch, count_max: int, size_max_bytes: int) -> int: ...
+    def collect_one(self, fetch: Fetch, position: int) -> bool: ...
+    def relocate(self, position: int, before: int, after: int) -> bool: ...
+    def place(self, message: Message | PagedMessage, position: int, redelivered: bool) -> None:
         """Take in a message, whichever position it has."""
-    def discard(self, position: int) -> Message | None:
+    def discard(self, position: int) -> Message | PagedMessage | None:
         """Take the message at a position out from wherever it stands; None when there is none."""
-    def entries(self, from_position: int, count_max: int) -> list[tuple[int, Message, bool]]:
+    def entries(self, from_position: int, count_max: int) -> list[tuple[int, Message | PagedMessage, bool]]:
         """Return up to ``count_max`` messages from a position on, in order, as (position, message, redelivered)."""
-    def pop(self) -> tuple[Message, int, bool] | None:
+    def pop(self) -> tuple[Message | PagedMessage, int, bool] | None:
         """Take the message with the lowest position, with its position and whether it was delivered before."""

@@ -1,298 +1,394 @@
-"""The messages of a queue that wait for a consumer: a ring, and a heap for those that came back."""
+"""The messages of a queue that wait for a consumer, in memory or paged out."""
 
-import operator
+from broker.queueing.budget import UNLIMITED
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy
 
-from broker.queueing.message cimport Message
-
-cdef enum:
-    RING_CAPACITY_MIN = 16
-    # The ring of a queue that was drained keeps its memory up to this capacity, so that a live queue does not
-    # allocate for each burst.
-    RING_CAPACITY_KEPT = 4096
-    # How many removed entries a ring or a heap may have beyond as many as are left.
-    REMOVED_MAX = 1024
+from broker.queueing.budget cimport MemoryBudget, charge
+from broker.queueing.entry_blocks cimport EntryBlocks, ReadyBlock, ReadyEntry, is_paged, lower_bound, was_delivered
+from broker.queueing.message cimport Message, location_of, memory_of
+from storage.fetcher cimport Fetch
+from storage.segment cimport RECORD_UNIT_SIZE
 
 
-cdef object first_of = operator.itemgetter(0)
+cdef class PagedMessage:
+    pass
 
 
-cdef class ReadyMessages:
+cdef PagedMessage paged_message(unsigned long long location, unsigned int body_size, unsigned int share_units):
+    cdef PagedMessage made = PagedMessage.__new__(PagedMessage)
+    made.location = location
+    made.body_size = body_size
+    made.share_units = share_units
+    return made
+
+
+cpdef Py_ssize_t body_size(object message) except -1:
+    """Return the size of a message's body, in memory or paged out."""
+    if isinstance(message, Message):
+        return len((<Message>message).body)
+    return (<PagedMessage?>message).body_size
+
+
+cdef class ReadyMessages(EntryBlocks):
+    def __cinit__(self, MemoryBudget budget=UNLIMITED):
+        self.budget = budget
+
     def __dealloc__(self):
         cdef Py_ssize_t index
-        for index in range(self.ring_length):
-            Py_XDECREF(self.ring[(self.ring_head + index) & (self.ring_capacity - 1)].message)
-        for index in range(self.heap_length):
-            Py_XDECREF(self.heap[index].message)
-        free(self.ring)
-        free(self.heap)
+        cdef unsigned int place
+        cdef ReadyBlock *block
+        for index in range(self.first_block, self.first_block + self.block_count):
+            block = &self.blocks[index]
+            for place in range(block.start, block.end):
+                if not is_paged(&block.entries[place]):
+                    Py_XDECREF(<PyObject *>block.entries[place].held)
+        if self.budget is not None:
+            self.budget.used_bytes -= self.memory_bytes
 
     def __len__(self):
-        return self.length()
+        return self.count
 
     cdef Py_ssize_t length(self) noexcept:
-        return self.ring_length - self.ring_removed + (self.heap_length if self.index is None else len(self.index))
+        return self.count
 
     cdef bint is_empty(self) noexcept:
-        # What was removed never stands at an end of the ring, nor at the top of the heap.
-        return self.ring_length == 0 and self.heap_length == 0
+        return self.count == 0
+
+    cdef bint first_is_paged(self) noexcept:
+        """Return whether the first message has to be paged in before it can be taken."""
+        cdef ReadyBlock *block
+        if self.count == 0:
+            return False
+        block = &self.blocks[self.first_block]
+        return is_paged(&block.entries[block.start])
+
+    cdef bint wants_pages(self, Py_ssize_t count_min) noexcept:
+        """Return whether there are messages that are paged out among the first ``count_min``, or about as many."""
+        cdef Py_ssize_t index = self.first_block
+        cdef Py_ssize_t count = 0
+        while index < self.first_block + self.block_count and count < count_min:
+            if self.blocks[index].in_memory < self.blocks[index].present:
+                return True
+            count += self.blocks[index].present
+            index += 1
+        return False
+
+    # Coming
 
     cdef int append(self, Message message, unsigned long long position, bint redelivered) except -1:
-        cdef ReadyEntry *entry
-        if self.ring_length == self.ring_capacity:
-            self._resize_ring(max(RING_CAPACITY_MIN, self.ring_capacity * 2))
-        entry = &self.ring[(self.ring_head + self.ring_length) & (self.ring_capacity - 1)]
-        Py_INCREF(message)
-        entry.message = <PyObject *>message
+        cdef ReadyEntry *entry = self._slot_behind()
         entry.position = position
-        entry.redelivered = redelivered
-        self.ring_length += 1
+        entry.share_and_redelivered = redelivered
+        return self._hold(entry, &self.blocks[self.first_block + self.block_count - 1], message)
+
+    cdef int append_paged(
+        self, unsigned long long location, unsigned int body_size, unsigned int share_units,
+        unsigned long long position, bint redelivered
+    ) except -1:
+        """Append a message that is paged out. ``location`` is as ``location_of`` says."""
+        cdef ReadyEntry *entry = self._slot_behind()
+        entry.position = position
+        entry.held = location << 1 | 1
+        entry.body_size = body_size
+        entry.share_and_redelivered = share_units << 1 | redelivered
+        self.blocks[self.first_block + self.block_count - 1].present += 1
+        self.count += 1
+        self.paged_count += 1
         return 0
 
-    cdef int put_back(self, Message message, unsigned long long position, bint redelivered) except -1:
-        cdef ReadyEntry *grown
-        cdef Py_ssize_t child, parent
-        if self.heap_length == self.heap_capacity:
-            child = max(RING_CAPACITY_MIN, self.heap_capacity * 2)
-            grown = <ReadyEntry *>realloc(self.heap, child * sizeof(ReadyEntry))
-            if grown is NULL:
-                raise MemoryError
-            self.heap = grown
-            self.heap_capacity = child
-        child = self.heap_length
-        self.heap_length += 1
-        while child:
-            parent = (child - 1) >> 1
-            if self.heap[parent].position < position:
-                break
-            self.heap[child] = self.heap[parent]
-            child = parent
+    cdef int insert(self, object message, unsigned long long position, bint redelivered) except -1:
+        """Take in a message, in memory or paged out, whichever position it has."""
+        cdef ReadyBlock *block
+        cdef ReadyEntry *entry
+        cdef PagedMessage paged
+        if self.block_count:
+            block = &self.blocks[self.first_block + self.block_count - 1]
+            entry = (
+                self._slot_behind() if block.entries[block.end - 1].position < position else self._slot(position)
+            )
+        else:
+            entry = self._slot_behind()
+        entry.position = position
+        block = &self.blocks[self._block_of(position)]
+        if isinstance(message, Message):
+            entry.share_and_redelivered = redelivered
+            return self._hold(entry, block, <Message>message)
+        paged = <PagedMessage?>message
+        entry.held = paged.location << 1 | 1
+        entry.body_size = paged.body_size
+        entry.share_and_redelivered = paged.share_units << 1 | redelivered
+        block.present += 1
+        self.count += 1
+        self.paged_count += 1
+        return 0
+
+    cdef int _hold(self, ReadyEntry *entry, ReadyBlock *block, Message message) except -1:
+        cdef Py_ssize_t size_bytes = memory_of(message)
         Py_INCREF(message)
-        self.heap[child].message = <PyObject *>message
-        self.heap[child].position = position
-        self.heap[child].redelivered = redelivered
-        if self.index is not None:
-            self.index[position] = (message, redelivered)
-        return 0
+        entry.held = <unsigned long long><PyObject *>message
+        block.present += 1
+        block.in_memory += 1
+        self.count += 1
+        self.memory_bytes += size_bytes
+        return charge(self.budget, size_bytes)
 
-    cdef int insert(self, Message message, unsigned long long position, bint redelivered) except -1:
-        """Take in a message, whichever position it has."""
-        if self.ring_length and (
-            self.ring[(self.ring_head + self.ring_length - 1) & (self.ring_capacity - 1)].position > position
-        ):
-            return self.put_back(message, position, redelivered)
-        return self.append(message, position, redelivered)
+    # Going
 
     cdef Message take_first(self):
-        """Take the message with the lowest position; None when there is none."""
-        cdef ReadyEntry taken
+        """Take the message with the lowest position; None when there is none, or when it is paged out."""
+        cdef ReadyBlock *block
+        cdef ReadyEntry *entry
         cdef Message message
-        if self.heap_length and (
-            self.ring_length == 0 or self.heap[0].position < self.ring[self.ring_head].position
-        ):
-            taken = self.heap[0]
-            self._sink_last()
-            if self.index is not None:
-                # The entry may be one that was removed, and stands there for the same message that has come back.
-                taken.redelivered = self.index.pop(taken.position)[1]
-                self._trim_heap()
-        elif self.ring_length == 0:
+        if self.count == 0:
             return None
-        else:
-            taken = self.ring[self.ring_head]
-            self.ring_head = (self.ring_head + 1) & (self.ring_capacity - 1)
-            self.ring_length -= 1
-            if self.ring_removed:
-                self._trim_ring()
-            if self.ring_length == 0:
-                self._shrink_ring()
-        self.taken_position = taken.position
-        self.taken_redelivered = taken.redelivered
-        message = <Message>taken.message
-        Py_XDECREF(taken.message)
+        block = &self.blocks[self.first_block]
+        entry = &block.entries[block.start]
+        if is_paged(entry):
+            return None
+        self.taken_position = entry.position
+        self.taken_redelivered = was_delivered(entry)
+        message = <Message>self._release(entry, block)
+        block.start += 1
+        if block.present == 0:
+            self._remove_block(self.first_block)
+        elif block.entries[block.start].held == 0:
+            self._trim(self.first_block)
         return message
 
-    cdef Message remove(self, unsigned long long position):
-        """Take the message at a position out from wherever it stands; None when there is none."""
-        cdef ReadyEntry *entry = self._find(position)
-        cdef Message message
+    cdef object take_any(self):
+        """Take the message with the lowest position, in memory or not; None when there is none."""
+        cdef ReadyBlock *block
+        if self.count == 0:
+            return None
+        block = &self.blocks[self.first_block]
+        return self.remove(block.entries[block.start].position)
+
+    cdef object remove(self, unsigned long long position):
+        """Take the message at a position out, in memory or not; None when there is none."""
+        cdef Py_ssize_t block_index = 0
+        cdef ReadyEntry *entry = self._find(position, &block_index)
+        cdef ReadyBlock *block
         if entry is NULL:
-            if self.heap_length == 0:
-                return None
-            if self.index is None:
-                self._build_index()
-            indexed = self.index.pop(position, None)
-            if indexed is None:
-                return None
-            self._trim_heap()
-            self.taken_position = position
-            self.taken_redelivered = indexed[1]
-            return indexed[0]
-        message = <Message>entry.message
+            return None
+        block = &self.blocks[block_index]
         self.taken_position = position
-        self.taken_redelivered = entry.redelivered
-        entry.message = NULL
-        Py_XDECREF(<PyObject *>message)
-        self.ring_removed += 1
-        self._trim_ring()
-        if self.ring_removed > REMOVED_MAX and self.ring_removed > self.ring_length >> 1:
-            self._compact_ring()
+        self.taken_redelivered = was_delivered(entry)
+        message = self._release(entry, block)
+        if block.present == 0:
+            self._remove_block(block_index)
+        else:
+            self._trim(block_index)
+            if 2 * block.present < block.end - block.start:
+                self._tidy(block_index)
         return message
 
-    cdef ReadyEntry *_find(self, unsigned long long position) noexcept:
-        """Return the entry of the ring with a position, NULL if it is not there."""
-        cdef Py_ssize_t low = 0, high = self.ring_length - 1, middle
+    cdef object _release(self, ReadyEntry *entry, ReadyBlock *block):
+        """Empty an entry and return what it held."""
+        cdef Message message
+        cdef Py_ssize_t size_bytes
+        cdef PyObject *held = <PyObject *>entry.held
+        block.present -= 1
+        self.count -= 1
+        if is_paged(entry):
+            self.paged_count -= 1
+            paged = paged_message(entry.held >> 1, entry.body_size, entry.share_and_redelivered >> 1)
+            entry.held = 0
+            return paged
+        message = <Message>held
+        Py_XDECREF(held)
+        entry.held = 0
+        block.in_memory -= 1
+        size_bytes = memory_of(message)
+        self.memory_bytes -= size_bytes
+        self.budget.used_bytes -= size_bytes
+        return message
+
+    # Paging
+
+    cdef Py_ssize_t page_out(self, long long keep_bytes, Py_ssize_t count_max, list unwritten) except -1:
+        """Let go of messages that the journal has on disk, the last ones first, until ``keep_bytes`` are left.
+
+        Those that no journal keeps are added to ``unwritten``, as (position, message), and stay. Returns how many
+        messages were one or the other, of at most ``count_max`` that are looked at.
+        """
+        cdef Py_ssize_t index = self.first_block + self.block_count
+        cdef Py_ssize_t looked_at = 0, done = 0
+        cdef long long left_bytes = self.memory_bytes
+        cdef unsigned int place
+        cdef ReadyBlock *block
         cdef ReadyEntry *entry
-        while low <= high:
-            middle = (low + high) >> 1
-            entry = &self.ring[(self.ring_head + middle) & (self.ring_capacity - 1)]
-            if entry.position == position:
-                return entry if entry.message is not NULL else NULL
-            if entry.position < position:
-                low = middle + 1
-            else:
-                high = middle - 1
-        return NULL
+        cdef Message message
+        while index > self.first_block and left_bytes > keep_bytes and looked_at < count_max:
+            index -= 1
+            block = &self.blocks[index]
+            if block.in_memory == 0:
+                continue
+            place = block.end
+            while place > block.start and left_bytes > keep_bytes and looked_at < count_max:
+                place -= 1
+                entry = &block.entries[place]
+                if entry.held == 0 or is_paged(entry):
+                    continue
+                looked_at += 1
+                message = <Message><PyObject *>entry.held
+                left_bytes -= memory_of(message)
+                if message.segment is None:
+                    # One with a share is being written already.
+                    if message.share_units == 0:
+                        unwritten.append((entry.position, message))
+                        done += 1
+                elif <long long>message.offset_units * RECORD_UNIT_SIZE < message.segment.written_size:
+                    self._replace(entry, block, message, location_of(message), message.share_units)
+                    done += 1
+        return done
 
-    cdef void _trim_ring(self) noexcept:
-        """Drop the removed entries at both ends, so that the first one is a message."""
-        while self.ring_removed and self.ring[self.ring_head].message is NULL:
-            self.ring_head = (self.ring_head + 1) & (self.ring_capacity - 1)
-            self.ring_length -= 1
-            self.ring_removed -= 1
-        while self.ring_removed and (
-            self.ring[(self.ring_head + self.ring_length - 1) & (self.ring_capacity - 1)].message is NULL
-        ):
-            self.ring_length -= 1
-            self.ring_removed -= 1
-        if self.ring_length == 0:
-            self._shrink_ring()
+    cdef int _replace(
+        self, ReadyEntry *entry, ReadyBlock *block, Message message, unsigned long long location,
+        unsigned int share_units
+    ) except -1:
+        cdef Py_ssize_t size_bytes = memory_of(message)
+        entry.held = location << 1 | 1
+        entry.body_size = <unsigned int>len(message.body)
+        entry.share_and_redelivered = share_units << 1 | was_delivered(entry)
+        block.in_memory -= 1
+        self.paged_count += 1
+        self.memory_bytes -= size_bytes
+        self.budget.used_bytes -= size_bytes
+        Py_XDECREF(<PyObject *>message)
+        return 0
 
-    cdef int _compact_ring(self) except -1:
-        cdef Py_ssize_t index, kept = 0
+    cdef bint page_out_one(
+        self, unsigned long long position, Message message, unsigned long long location, unsigned int share_units
+    ) except -1:
+        """Let go of one message, if it is still here, because the journal keeps it at ``location`` for this queue."""
+        cdef Py_ssize_t block_index = 0
+        cdef ReadyEntry *entry = self._find(position, &block_index)
+        if entry is NULL or entry.held != <unsigned long long><PyObject *>message:
+            return False
+        self._replace(entry, &self.blocks[block_index], message, location, share_units)
+        return True
+
+    cdef bint page_in(self, unsigned long long position, unsigned long long location, Message message) except -1:
+        """Take a message back into memory, if it is still here and nowhere else than at ``location``."""
+        cdef Py_ssize_t block_index = 0
+        cdef ReadyEntry *entry = self._find(position, &block_index)
+        cdef ReadyBlock *block
+        if entry is NULL or entry.held != (location << 1 | 1):
+            return False
+        block = &self.blocks[block_index]
+        message.share_units = entry.share_and_redelivered >> 1
+        entry.share_and_redelivered = was_delivered(entry)
+        self.paged_count -= 1
+        # It has been counted all the time.
+        block.present -= 1
+        self.count -= 1
+        self._hold(entry, block, message)
+        return True
+
+    cdef Py_ssize_t collect_paged(self, Fetch fetch, Py_ssize_t count_max, long long size_max_bytes) except -1:
+        """Add those among the first messages that are paged out to ``fetch``, and return how many they are.
+
+        ``count_max`` and ``size_max_bytes`` say how far to look; one message always counts.
+        """
+        cdef Py_ssize_t index = self.first_block
+        cdef Py_ssize_t looked_at = 0, added = 0
+        cdef long long size_bytes = 0
+        cdef unsigned int place
+        cdef ReadyBlock *block
         cdef ReadyEntry *entry
-        for index in range(self.ring_length):
-            entry = &self.ring[(self.ring_head + index) & (self.ring_capacity - 1)]
-            if entry.message is not NULL:
-                self.ring[(self.ring_head + kept) & (self.ring_capacity - 1)] = entry[0]
-                kept += 1
-        self.ring_length = kept
-        self.ring_removed = 0
-        return 0
+        while index < self.first_block + self.block_count and looked_at < count_max and size_bytes < size_max_bytes:
+            block = &self.blocks[index]
+            index += 1
+            if block.in_memory == block.present:
+                looked_at += block.present
+                continue
+            for place in range(block.start, block.end):
+                entry = &block.entries[place]
+                if entry.held == 0:
+                    continue
+                looked_at += 1
+                if is_paged(entry):
+                    fetch.add(entry.position, entry.held >> 1, entry.body_size)
+                    added += 1
+                    size_bytes += entry.body_size
+                else:
+                    size_bytes += len((<Message><PyObject *>entry.held).body)
+                if looked_at >= count_max or size_bytes >= size_max_bytes:
+                    break
+        return added
 
-    cdef int _build_index(self) except -1:
-        cdef Py_ssize_t place
-        self.index = {}
-        for place in range(self.heap_length):
-            self.index[self.heap[place].position] = (<Message>self.heap[place].message, self.heap[place].redelivered)
-        return 0
+    cdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1:
+        """Add the message at a position to ``fetch``, if it is here and paged out."""
+        cdef Py_ssize_t block_index = 0
+        cdef ReadyEntry *entry = self._find(position, &block_index)
+        if entry is NULL or not is_paged(entry):
+            return False
+        fetch.add(position, entry.held >> 1, entry.body_size)
+        return True
 
-    cdef int _trim_heap(self) except -1:
-        """Drop what was removed from the top of the heap, or from all of it if it is most of it."""
-        cdef ReadyEntry entry
-        cdef Py_ssize_t place, kept = 0
-        while self.heap_length and self.heap[0].position not in self.index:
-            entry = self.heap[0]
-            self._sink_last()
-            Py_XDECREF(entry.message)
-        if self.heap_length > 2 * len(self.index) + REMOVED_MAX:
-            # What is left is put in again one by one: entries in ascending order would be a heap, these are not.
-            left = [(position, indexed[0], indexed[1]) for position, indexed in self.index.items()]
-            for place in range(self.heap_length):
-                Py_XDECREF(self.heap[place].message)
-            self.heap_length = 0
-            for position, message, redelivered in sorted(left, key=first_of):
-                self.put_back(message, position, redelivered)
-        if self.heap_length == 0:
-            self.index = None
-        return 0
+    cdef bint relocate(
+        self, unsigned long long position, unsigned long long before, unsigned long long after
+    ) noexcept:
+        """Take in that the journal keeps a message that is paged out somewhere else now."""
+        cdef Py_ssize_t block_index = 0
+        cdef ReadyEntry *entry = self._find(position, &block_index)
+        if entry is NULL or entry.held != (before << 1 | 1):
+            return False
+        entry.held = after << 1 | 1
+        return True
+
+    # Looking
+
+    cdef Whereabouts whereabouts(self, unsigned long long position) noexcept:
+        """Return whether the message at a position is here, and in memory."""
+        cdef Py_ssize_t block_index = 0
+        cdef ReadyEntry *entry = self._find(position, &block_index)
+        if entry is NULL:
+            return NOT_HERE
+        return PAGED_OUT if is_paged(entry) else IN_MEMORY
 
     def entries(self, unsigned long long from_position, Py_ssize_t count_max):
-        cdef Py_ssize_t low = 0, high = self.ring_length, middle, place
+        cdef Py_ssize_t index, place
+        cdef ReadyBlock *block
         cdef ReadyEntry *entry
-        if self.index is None:
-            found = [
-                (self.heap[place].position, <Message>self.heap[place].message, bool(self.heap[place].redelivered))
-                for place in range(self.heap_length) if self.heap[place].position >= from_position
-            ]
-        else:
-            found = [(at, indexed[0], bool(indexed[1])) for at, indexed in self.index.items() if at >= from_position]
-        while low < high:
-            middle = (low + high) >> 1
-            if self.ring[(self.ring_head + middle) & (self.ring_capacity - 1)].position < from_position:
-                low = middle + 1
-            else:
-                high = middle
-        count = 0
-        while low < self.ring_length and count < count_max:
-            entry = &self.ring[(self.ring_head + low) & (self.ring_capacity - 1)]
-            if entry.message is not NULL:
-                found.append((entry.position, <Message>entry.message, bool(entry.redelivered)))
-                count += 1
-            low += 1
-        found.sort(key=first_of)
-        return found[:count_max]
+        cdef list found = []
+        if self.count == 0:
+            return found
+        index = self._block_of(from_position)
+        place = lower_bound(&self.blocks[index], from_position)
+        while index < self.first_block + self.block_count:
+            block = &self.blocks[index]
+            for place in range(place, block.end):
+                entry = &block.entries[place]
+                if entry.held == 0:
+                    continue
+                if len(found) >= count_max:
+                    return found
+                if is_paged(entry):
+                    held = paged_message(entry.held >> 1, entry.body_size, entry.share_and_redelivered >> 1)
+                else:
+                    held = <Message><PyObject *>entry.held
+                found.append((entry.position, held, bool(was_delivered(entry))))
+            index += 1
+            if index < self.first_block + self.block_count:
+                place = self.blocks[index].start
+        return found
 
-    cdef int _resize_ring(self, Py_ssize_t capacity) except -1:
-        cdef ReadyEntry *grown = <ReadyEntry *>malloc(capacity * sizeof(ReadyEntry))
-        cdef Py_ssize_t first = min(self.ring_length, self.ring_capacity - self.ring_head)
-        if grown is NULL:
-            raise MemoryError
-        if self.ring_length:
-            memcpy(grown, self.ring + self.ring_head, first * sizeof(ReadyEntry))
-            memcpy(grown + first, self.ring, (self.ring_length - first) * sizeof(ReadyEntry))
-        free(self.ring)
-        self.ring = grown
-        self.ring_head = 0
-        self.ring_capacity = capacity
-        return 0
-
-    cdef void _shrink_ring(self) noexcept:
-        """Give the memory of a backlog back once it has drained; a small ring stays."""
-        if self.ring_capacity > RING_CAPACITY_KEPT:
-            free(self.ring)
-            self.ring = NULL
-            self.ring_head = 0
-            self.ring_capacity = 0
-
-    cdef void _sink_last(self) noexcept:
-        cdef ReadyEntry last
-        cdef Py_ssize_t hole = 0
-        cdef Py_ssize_t child = 1
-        self.heap_length -= 1
-        last = self.heap[self.heap_length]
-        while child < self.heap_length:
-            if child + 1 < self.heap_length and self.heap[child + 1].position < self.heap[child].position:
-                child += 1
-            if last.position < self.heap[child].position:
-                break
-            self.heap[hole] = self.heap[child]
-            hole = child
-            child = 2 * hole + 1
-        self.heap[hole] = last
-        if self.heap_length == 0:
-            free(self.heap)
-            self.heap = NULL
-            self.heap_capacity = 0
+    # For callers that are not compiled
 
     def push(self, Message message, unsigned long long position, bint redelivered):
         self.append(message, position, redelivered)
 
-    def restore(self, Message message, unsigned long long position, bint redelivered):
-        self.put_back(message, position, redelivered)
-
-    def place(self, Message message, unsigned long long position, bint redelivered):
+    def place(self, message, unsigned long long position, bint redelivered):
         self.insert(message, position, redelivered)
 
     def discard(self, unsigned long long position):
         return self.remove(position)
 
     def pop(self):
-        message = self.take_first()
+        message = self.take_any()
         if message is None:
             return None
         return message, self.taken_position, bool(self.taken_redelivered)

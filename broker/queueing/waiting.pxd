@@ -2,12 +2,12 @@ cimport cython
 
 from broker.queueing.due_heap cimport DueHeap
 from broker.queueing.message cimport Message
-from broker.queueing.ready cimport ReadyMessages
+from broker.queueing.ready cimport NOT_HERE, ReadyMessages
 
 
 @cython.final
 cdef class WaitingMessages:
-    cdef ReadyMessages _messages
+    cdef readonly ReadyMessages messages
     cdef DueHeap _due
     # Of the message that remove() or release() returned last.
     cdef readonly unsigned long long taken_position
@@ -15,9 +15,9 @@ cdef class WaitingMessages:
 
     cdef Py_ssize_t length(self) noexcept
     cdef int put(
-        self, Message message, unsigned long long position, bint redelivered, unsigned long long not_before_ms
+        self, object message, unsigned long long position, bint redelivered, unsigned long long not_before_ms
     ) except -1
-    cdef Message remove(self, unsigned long long position)
-    cdef Message release(self, unsigned long long now)
+    cdef object remove(self, unsigned long long position)
+    cdef object release(self, unsigned long long now)
     cdef unsigned long long next_due_ms(self) noexcept
     cdef int _forget_gone(self) except -1

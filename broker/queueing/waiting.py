@@ -4,9 +4,13 @@ from typing import Any
 
 import cython
 
+from broker.queueing.budget import MemoryBudget
 from broker.queueing.due_heap import DueHeap
 from broker.queueing.message import Message
-from broker.queueing.ready import ReadyMessages
+from broker.queueing.ready import PagedMessage, ReadyMessages
+
+if not cython.compiled:
+    from broker.queueing.ready import NOT_HERE
 
 # Times of messages that are gone are dropped when there are more of them than this, and more than messages.
 TIMES_GONE_MAX = 1024
@@ -19,48 +23,48 @@ class WaitingMessages:
     that was released may.
     """
 
-    def __init__(self) -> None:
-        self._messages = ReadyMessages()
+    def __init__(self, budget: MemoryBudget) -> None:
+        self.messages = ReadyMessages(budget)
         self._due = DueHeap()
         self.taken_position = 0
         self.taken_redelivered = False
 
     def __len__(self) -> int:
-        return self._messages.length()
+        return self.messages.length()
 
     def length(self) -> int:
         """Return how many messages wait."""
-        return self._messages.length()
+        return self.messages.length()
 
     def put(
         self,
-        message: Message,
+        message: Message | PagedMessage,
         position: cython.ulonglong,
         redelivered: cython.bint,
         not_before_ms: cython.ulonglong,
     ) -> int:
         """Take in a message."""
-        self._messages.insert(message, position, redelivered)
+        self.messages.insert(message, position, redelivered)
         return self._due.push(not_before_ms, position)
 
-    def remove(self, position: cython.ulonglong) -> Message | None:
+    def remove(self, position: cython.ulonglong) -> Message | PagedMessage | None:
         """Take out the message at a position for good; None if it is not here."""
-        message = self._messages.remove(position)
+        message = self.messages.remove(position)
         if message is not None:
             self.taken_position = position
-            self.taken_redelivered = self._messages.taken_redelivered
-            if self._due.length() > 2 * self._messages.length() + TIMES_GONE_MAX:
+            self.taken_redelivered = self.messages.taken_redelivered
+            if self._due.length() > 2 * self.messages.length() + TIMES_GONE_MAX:
                 self._forget_gone()
         return message
 
-    def release(self, now: cython.ulonglong) -> Message | None:
+    def release(self, now: cython.ulonglong) -> Message | PagedMessage | None:
         """Take out the next message whose waiting is over, None if there is none."""
         while self._due.length() and self._due.first_due_ms() <= now:
             position: cython.ulonglong = self._due.pop()
-            message = self._messages.remove(position)
+            message = self.messages.remove(position)
             if message is not None:
                 self.taken_position = position
-                self.taken_redelivered = self._messages.taken_redelivered
+                self.taken_redelivered = self.messages.taken_redelivered
                 return message
         return None
 
@@ -71,13 +75,14 @@ class WaitingMessages:
     def _forget_gone(self) -> int:
         times = self._due.times_between(0, (1 << 64) - 1)
         self._due.clear()
-        for position, _, _ in self._messages.entries(0, self._messages.length()):
-            self._due.push(times[position], position)
+        for position, due_ms in times.items():
+            if self.messages.whereabouts(position) != NOT_HERE:
+                self._due.push(due_ms, position)
         return 0
 
     def entries(self, from_position: int, count_max: int) -> list[Any]:
         """Return up to ``count_max`` messages by position, as (position, message, redelivered, not before in ms)."""
-        found = self._messages.entries(from_position, count_max)
+        found = self.messages.entries(from_position, count_max)
         if not found:
             return []
         times = self._due.times_between(found[0][0], found[len(found) - 1][0])
@@ -85,4 +90,4 @@ class WaitingMessages:
 
     def everything(self) -> list[Any]:
         """Return all messages, as ``entries`` does."""
-        return self.entries(0, self._messages.length())
+        return self.entries(0, self.messages.length())

@@ -52,7 +52,7 @@ cdef class Channel(ContentReceiver):
     cdef VirtualHostJournal _journal
     cdef unsigned long long _delivery_tag
     cdef dict _given_back
-    cdef list _replies_waiting
+    cdef object _replies
     cdef bint _confirms_owed
     cdef bint _waits_for_journal
     # The exchange and routing key, and the content header, that were published last: most publishers repeat them.

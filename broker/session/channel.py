@@ -18,6 +18,7 @@ from broker.session.content import ContentReceiver
 from broker.session.delivery_header import as_delivered, as_returned
 from broker.session.outlet import Outlet
 from broker.session.publish_checks import accept_properties, check_exchange
+from broker.session.replies import OrderedReplies, PendingReply
 from broker.session.unacked import ACKNOWLEDGE, REQUEUE, UnackedDeliveries
 from protocol.amqp import codec, content_header
 from protocol.amqp.errors import not_implemented, precondition_failed, syntax_error
@@ -70,7 +71,7 @@ class Channel(ContentReceiver):
         self._delivery_tag = 0
         # Of deliveries that were late and are in their queues again; the client may still settle them.
         self._given_back: dict[int, None] = {}
-        self._replies_waiting: list[tuple[int, bytes]] = []
+        self._replies = OrderedReplies(self._replies_changed)
         self._confirms_owed = False
         self._waits_for_journal = False
         self._route: Route | None = None
@@ -256,8 +257,9 @@ class Channel(ContentReceiver):
             self.connection.owes_confirms(self)
 
     def _wait_for_journal(self) -> None:
-        self._waits_for_journal = True
-        self.vhost.wait_for_journal(self)
+        if not self._waits_for_journal:
+            self._waits_for_journal = True
+            self.vhost.wait_for_journal(self)
 
     def write_confirms(self) -> None:
         """Write the confirms that are due (called at the end of the turn)."""
@@ -286,26 +288,39 @@ class Channel(ContentReceiver):
         if not self.is_open:
             self._waits_for_journal = False
             return False
-        while self._replies_waiting and self._replies_waiting[0][0] <= batch:
-            self.connection.output.put_method(self.number, self._replies_waiting.pop(0)[1])
-            self.connection.written()
+        self._replies.send_due(batch)
         if self.confirms is not None and self.confirms.durable(batch):
             self._owe_confirms()
-        self._waits_for_journal = bool(self._replies_waiting) or (self.confirms is not None and self.confirms.waits())
+        self._waits_for_journal = self._replies.waits_for_journal() or (
+            self.confirms is not None and self.confirms.waits()
+        )
         return self._waits_for_journal
 
     # Sending
 
     def reply(self, method: Method, batch: int = 0) -> None:
         """Send a method, once the journal is on disk up to ``batch``; replies keep their order."""
-        payload = codec.encode_method(method)
-        if self._replies_waiting or batch > self.vhost.durable_batch:
-            self._replies_waiting.append((batch, payload))
-            if not self._waits_for_journal:
-                self._wait_for_journal()
+        if self._replies or batch > self.vhost.durable_batch:
+            self.reply_later().resolve(lambda: self.send_method(method), batch)
         else:
-            self.connection.output.put_method(self.number, payload)
-            self.connection.written()
+            self.send_method(method)
+
+    def reply_later(self) -> PendingReply:
+        """Return the place of a reply that cannot be given yet; those that come after it wait for it."""
+        pending: PendingReply = self._replies.pending()
+        return pending
+
+    def _replies_changed(self) -> None:
+        if self.is_open:
+            self._replies.send_due(self.vhost.durable_batch)
+            if self._replies.waits_for_journal():
+                self._wait_for_journal()
+
+    def send_method(self, method: Method) -> bool:
+        """Send a method now, whatever waits. Returns True."""
+        self.connection.output.put_method(self.number, codec.encode_method(method))
+        self.connection.written()
+        return True
 
     def send_content(self, method: Method, message: Message) -> None:
         """Send a method that carries a message."""
@@ -409,10 +424,35 @@ class Channel(ContentReceiver):
 
     def get(self, queue: Queue, no_ack: bool) -> None:
         """Send the first message of a queue (basic.get)."""
+        if self._replies or queue.waits_for_pages():
+            self._get_later(self.reply_later(), queue, no_ack)
+        else:
+            self._get_now(queue, no_ack)
+
+    def _get_later(self, reply: PendingReply, queue: Queue, no_ack: bool) -> None:
+        """Get when the first message is in memory, and it is the turn of ``reply``."""
+
+        def get_in_turn() -> bool:
+            if self._pages_missing(queue):
+                # Somebody else was faster.
+                self._get_later(reply, queue, no_ack)
+                return False
+            self._get_now(queue, no_ack)
+            return True
+
+        if self._pages_missing(queue):
+            self.vhost.pager.want(queue, (), lambda: self._get_later(reply, queue, no_ack))
+        else:
+            reply.resolve(get_in_turn)
+
+    def _pages_missing(self, queue: Queue) -> bool:
+        return self.is_open and not queue.deleted and queue.waits_for_pages()
+
+    def _get_now(self, queue: Queue, no_ack: bool) -> None:
         message = queue.take(no_ack)
         if message is None:
             self._counters.messages_get_empty += 1
-            self.reply(BasicGetEmpty())
+            self.send_method(BasicGetEmpty())
             return
         self._delivery_tag += 1
         if no_ack:
@@ -548,5 +588,5 @@ class Channel(ContentReceiver):
         self.consumers.clear()
         for consumer in consumers:
             self.vhost.remove_consumer(consumer)
-        self._replies_waiting.clear()
+        self._replies.clear()
         self.requeue_all()

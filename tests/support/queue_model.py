@@ -392,14 +392,11 @@ class ModelBroker:
             queue.restart()
 
     def persistent_count(self) -> int:
-        """How many messages the journal has to keep."""
-        return len(
-            {
-                id(entry.message)
-                for queue in self.queues.values()
-                for entry in queue.ready + queue.waiting + queue.unacked
-                if entry.message.persistent
-            }
+        """How many messages the journal has to keep, once for each queue that holds one."""
+        return sum(
+            entry.message.persistent
+            for queue in self.queues.values()
+            for entry in queue.ready + queue.waiting + queue.unacked
         )
 
 

@@ -196,9 +196,20 @@ def purge(channel: Any, method: QueuePurge) -> None:
     check_permission(channel, "read", queue_resource(channel, name), name)
     queue = channel.vhost.find_queue(name)
     check_exclusive_access(channel, queue)
-    count = queue.purge()
-    if not method.nowait:
-        channel.reply(QueuePurgeOk(message_count=count))
+    if method.nowait:
+        queue.purge()
+        return
+    reply = channel.reply_later()
+    count = 0
+
+    def settled() -> None:
+        # What was purged must not come back, so the journal has to have it.
+        channel.vhost.journal.write_settled()
+        reply.resolve(
+            lambda: channel.send_method(QueuePurgeOk(message_count=count)), channel.vhost.journal.journal.pending_batch
+        )
+
+    count = queue.purge(lambda: channel.vhost.turn.want_step(settled))
 
 
 def delete(channel: Any, method: QueueDelete) -> None:

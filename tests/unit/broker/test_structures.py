@@ -25,7 +25,7 @@ def test_ready_messages_come_in_the_order_of_their_positions(steps: list[str], r
             model[position] = False
         elif step == "restore" and taken:
             back = random.choice(sorted(taken))
-            ready.restore(taken.pop(back), back, True)
+            ready.place(taken.pop(back), back, True)
             model[back] = True
         elif step == "pop":
             popped = ready.pop()

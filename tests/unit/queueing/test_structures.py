@@ -79,7 +79,7 @@ def test_a_message_that_was_removed_and_comes_back_is_there_once() -> None:
     ready = ReadyMessages()
     ready.push(message_of(), 9, False)
     for position in (1, 5):
-        ready.restore(message_of(), position, False)
+        ready.place(message_of(), position, False)
     for redelivered in (True, False, True):
         message = ready.discard(5)
         assert message is not None
@@ -96,7 +96,7 @@ def test_many_removed_messages_take_no_room_for_long() -> None:
     returned = {position: ready.pop() for position in range(1, 5_001)}
     for position, popped in returned.items():
         assert popped is not None
-        ready.restore(popped[0], position, True)
+        ready.place(popped[0], position, True)
     removed = set(chance.sample(range(1, 10_001), 9_000))
     for position in removed:
         assert ready.discard(position) is not None
@@ -181,8 +181,8 @@ def test_a_backlog_knows_priorities_and_times(
             now += number % 4
             for at in model.expired(now):
                 gone = model.ready.pop(at, None) or model.waiting.pop(at)
-                assert backlog.take_expired(now) is gone[0]
-            assert backlog.take_expired(now) is None
+                assert backlog.take_expired(now, True) is gone[0]
+            assert backlog.take_expired(now, True) is None
         elif step == "arrive":
             due = [at for at, waiting in model.waiting.items() if waiting[3] <= now]
             for at in sorted(due, key=lambda at: (model.waiting[at][3], at)):
@@ -233,7 +233,7 @@ def test_of_a_group_one_message_is_under_way_and_none_is_left_behind(steps: list
             there.pop(number, None)
         elif step == "head":
             # A limit holds for what waits for its group too.
-            assert (backlog.take_head() is None) == (not there)
+            assert (backlog.take_head(True) is None) == (not there)
             there.pop(backlog.taken_position, None)
         assert backlog.count == len(there)
         assert [entry[0] for entry in backlog.entries(0, 100)] == sorted(there)

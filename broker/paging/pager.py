@@ -1,0 +1,184 @@
+"""Paging of one virtual host: writing what no record keeps, reading ahead, and what becomes of damaged messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from broker.durability.queue_log import paged_share_units
+from broker.logs import get_logger
+from broker.paging.page_in import take_in
+from broker.queueing.ready import PagedMessage
+from storage.fetcher import Fetch, FetchStatus
+from storage.layout import segment_path
+from storage.segment import UNIT_SIZE
+
+if TYPE_CHECKING:
+    from broker.paging.page_out import PageOut
+    from broker.queueing.message import Message
+    from broker.queueing.queue import Queue
+
+log = get_logger("paging")
+
+# How much of one queue is read at once; less, if many queues are read.
+WINDOW_SIZE_MAX_BYTES = 4 * 1024 * 1024
+WINDOW_SIZE_MIN_BYTES = 64 * 1024
+WINDOW_COUNT_MAX = 8192
+
+# The share of the budget that all windows together may take.
+WINDOWS_BUDGET_RATIO = 0.25
+
+# How much is on its way to disk at any time of messages that no record keeps.
+WRITING_SIZE_MAX_BYTES = 16 * 1024 * 1024
+
+
+class _Writing(NamedTuple):
+    batch: int
+    queue: Queue
+    position: int
+    message: Message
+    location: int
+    share_units: int
+
+
+class _Reading(NamedTuple):
+    queue: Queue
+    positions: Sequence[int]
+    finished: Callable[[], Any] | None
+
+
+def _go_on(queue: Queue, finished: Callable[[], Any] | None) -> None:
+    queue.on_paged_in()
+    if finished is not None:
+        finished()
+
+
+class Pager:
+    """Takes messages out of the memory of a virtual host's queues, and brings them back."""
+
+    def __init__(self, vhost: Any, page_out: PageOut) -> None:
+        self._vhost = vhost
+        self._page_out = page_out
+        self._writing: deque[_Writing] = deque()
+        self._writing_bytes = 0
+        # Queues for which there was no room among those that are being read.
+        self._postponed: deque[_Reading] = deque()
+        self._reading = 0
+        page_out.pagers.append(self)
+
+    def close(self) -> None:
+        """Page nothing any more."""
+        self._page_out.forget(self)
+
+    def queues(self) -> Iterable[Queue]:
+        """Return the queues whose messages may be paged out."""
+        queues: Iterable[Queue] = self._vhost.all_queues()
+        return queues
+
+    # Out
+
+    def page_out(self, queue: Queue, kept_bytes: int, count_max: int) -> int:
+        """Page out messages of a queue, except for ``kept_bytes``. Returns how many are out, or on their way."""
+        unwritten: list[tuple[int, Message]] = []
+        done = queue.page_out(kept_bytes, count_max, unwritten)
+        if unwritten and not self._write(queue, unwritten):
+            done -= len(unwritten)
+        return done
+
+    def _write(self, queue: Queue, unwritten: list[tuple[int, Message]]) -> int:
+        """Write messages that no record keeps. They stay in memory until that has been done."""
+        journal = self._vhost.journal
+        if journal.journal.failed or self._writing_bytes > WRITING_SIZE_MAX_BYTES:
+            return 0
+        if queue.page_number == 0:
+            queue.page_number = self._vhost.new_queue_number() if queue.log is None else queue.log.number
+        for position, message in unwritten:
+            share_units = paged_share_units(message)
+            location = journal.write_paged(message, queue.page_number, position)
+            message.share_units = share_units
+            self._writing.append(_Writing(journal.journal.open_batch, queue, position, message, location, share_units))
+            self._writing_bytes += share_units * UNIT_SIZE
+        return len(unwritten)
+
+    def written(self, batch: int) -> None:
+        """Take in that the journal has written everything up to ``batch``."""
+        while self._writing and self._writing[0].batch <= batch:
+            done = self._writing.popleft()
+            self._writing_bytes -= done.share_units * UNIT_SIZE
+            done.message.share_units = 0
+            if not done.queue.page_out_one(done.position, done.message, done.location, done.share_units):
+                self._vhost.journal.release_paged(done.location, done.share_units)
+        self._page_out.resume()
+
+    # In
+
+    def window_bytes(self) -> int:
+        """Return how much of each queue is read at once."""
+        share = int(self._page_out.budget.limit_bytes * WINDOWS_BUDGET_RATIO) // max(1, self._reading)
+        return min(WINDOW_SIZE_MAX_BYTES, max(WINDOW_SIZE_MIN_BYTES, share))
+
+    def want(self, queue: Queue, positions: Sequence[int] = (), finished: Callable[[], Any] | None = None) -> None:
+        """Read the next messages of a queue that are paged out, or those at ``positions``.
+
+        The queue's ``on_paged_in`` is called then, and ``finished``.
+        """
+        fetch = Fetch(_Reading(queue, positions, finished))
+        if positions:
+            for position in positions:
+                queue.collect_one(fetch, position)
+        else:
+            queue.collect_paged(fetch, WINDOW_COUNT_MAX, self.window_bytes())
+        if len(fetch) == 0:
+            self._vhost.turn.want_step(lambda: _go_on(queue, finished))
+        elif self._vhost.journal.journal.fetch(fetch):
+            self._reading += 1
+        else:
+            self._postponed.append(fetch.owner)
+
+    async def bring_in(self, queue: Queue, positions: Sequence[int]) -> None:
+        """Have the messages at ``positions`` in memory, as far as they are in the queue and can be read."""
+        if positions and queue.paged_count():
+            finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            def wake() -> None:
+                if not finished.done():
+                    finished.set_result(None)
+
+            self.want(queue, positions, wake)
+            await finished
+
+    def fetched(self, fetch: Fetch) -> None:
+        """Take in what was read."""
+        self._reading -= 1
+        queue, _, finished = fetch.owner
+        for position, location, status, error in take_in(fetch, queue, self._vhost.journal):
+            self._give_up(queue, position, location, FetchStatus(status), error)
+        if self._postponed:
+            self.want(*self._postponed.popleft())
+        _go_on(queue, finished)
+
+    def _give_up(self, queue: Queue, position: int, location: int, status: FetchStatus, error: int) -> None:
+        """Take a message out that cannot be read, so that the others go on."""
+        there = (*queue.entries(position, 1), *queue.waiting_entries(position, 1))
+        paged = next((entry[1] for entry in there if entry[0] == position), None)
+        if not isinstance(paged, PagedMessage) or paged.location != location:
+            return
+        queue.remove(position)
+        self._vhost.counters.messages_quarantined += 1
+        journal = self._vhost.journal.journal
+        number, offset = location >> 32, (location & 0xFFFFFFFF) * UNIT_SIZE
+        log.error(
+            "message quarantined: its record cannot be read",
+            vhost=self._vhost.name,
+            queue=queue.name,
+            position=position,
+            file=str(segment_path(journal.directory, number)),
+            offset=offset,
+            reason="it is damaged" if status == FetchStatus.DAMAGED else f"error {error}",
+        )
+        if status == FetchStatus.DAMAGED:
+            # A copy of it is kept, so the log does not have to.
+            journal.quarantine(number, offset)
+            queue.forget(paged, position)

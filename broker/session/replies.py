@@ -1,0 +1,64 @@
+"""The replies of a channel: they go out in the order in which they were asked for, whatever each has to wait for."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+
+class PendingReply:
+    """A reply that is due when ``resolve`` has been called and the journal is on disk up to a batch."""
+
+    def __init__(self, owner: OrderedReplies) -> None:
+        self._owner = owner
+        self.send: Callable[[], bool] | None = None
+        self.batch = 0
+
+    def resolve(self, send: Callable[[], bool], batch: int = 0) -> None:
+        """Have ``send`` called when it is this reply's turn, and the journal is on disk up to ``batch``.
+
+        ``send`` returns False if it cannot be given yet after all; it has to be resolved again then.
+        """
+        self.send = send
+        self.batch = batch
+        self._owner.changed()
+
+
+class OrderedReplies:
+    """Replies that wait: for the journal, for messages that have to be read, or for others before them.
+
+    ``changed`` is called when a reply is resolved, and has to call ``send_due`` sooner or later.
+    """
+
+    def __init__(self, changed: Callable[[], Any]) -> None:
+        self._waiting: deque[PendingReply] = deque()
+        self.changed = changed
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def pending(self) -> PendingReply:
+        """Return the place of a reply among the others, which is resolved later."""
+        reply = PendingReply(self)
+        self._waiting.append(reply)
+        return reply
+
+    def send_due(self, durable_batch: int) -> None:
+        """Send what is due when the journal is on disk up to ``durable_batch``."""
+        while self._waiting:
+            reply = self._waiting[0]
+            if reply.send is None or reply.batch > durable_batch:
+                return
+            send, reply.send = reply.send, None
+            if not send():
+                return
+            self._waiting.popleft()
+
+    def waits_for_journal(self) -> bool:
+        """Return whether the next reply waits for nothing but the journal."""
+        return bool(self._waiting) and self._waiting[0].send is not None
+
+    def clear(self) -> None:
+        """Send none of them any more."""
+        self._waiting.clear()
