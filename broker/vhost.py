@@ -24,6 +24,7 @@ from broker.durability.definitions import (
 )
 from broker.durability.queue_log import QueueLog, VirtualHostJournal
 from broker.durability.replay import Replay
+from broker.durability.slices import snapshot_in_slices
 from broker.durability.vhost_state import binding_definition, exchange_definition, is_durable, queue_definition
 from broker.effective_settings import EffectiveSettings, exchange_settings
 from broker.hooks import event_properties
@@ -139,7 +140,7 @@ class VirtualHost(QueueHost):
             recovery,
             durable=lambda _: opened[0]._journal_durable(),
             failed=lambda error: on_failure(name, error),
-            snapshot=lambda: vhost_state.snapshot_of(opened[0]),
+            snapshot=lambda: snapshot_in_slices(opened[0]),
             options=options,
         )
         vhost = cls(name, journal, turn, counters)

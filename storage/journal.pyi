@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from typing import final
 
 from storage.disk import Disk
@@ -25,7 +25,7 @@ class Journal:
         *,
         durable: Callable[[int], object],
         failed: Callable[[JournalFailed], object],
-        snapshot: Callable[[], bytes] | None = None,
+        snapshot: Callable[[], Generator[None, None, Sequence[bytes]]] | None = None,
         options: JournalOptions | None = None,
         disk: Disk | None = None,
     ) -> None: ...
