@@ -550,3 +550,4 @@ class Channel(ContentReceiver):
             self.vhost.remove_consumer(consumer)
         self._replies_waiting.clear()
         self.requeue_all()
+        self.unacked.forget_taken()
