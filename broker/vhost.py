@@ -151,7 +151,7 @@ class VirtualHost(QueueHost):
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the loop call the journal when a commit has ended, and queues when something is due."""
         self.timers.attach(loop)
-        loop.add_reader(self.journal.journal.completion_fd, self.journal.journal.on_commit_finished)
+        loop.add_reader(self.journal.journal.completion_fd, self._commit_finished)
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bring everything on disk and close the journal. Blocks while it does so."""
@@ -193,6 +193,12 @@ class VirtualHost(QueueHost):
         self.journal.write_settled()
         if not self.journal.journal.failed:
             self.journal.journal.commit()
+
+    def _commit_finished(self) -> None:
+        # The next batch may begin in the middle of a turn. What is in it must not be on disk, and confirmed, before
+        # the acknowledgements that came ahead of it.
+        self.journal.write_settled()
+        self.journal.journal.on_commit_finished()
 
     def _journal_durable(self) -> None:
         batch = self.durable_batch
