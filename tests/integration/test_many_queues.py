@@ -1,5 +1,6 @@
 """Many queues: they share one stream of syncs, cost no files of their own, and nobody waits while they come and go."""
 
+import os
 from pathlib import Path
 
 from pamqp.commands import Basic, Channel, Confirm
@@ -12,6 +13,7 @@ from tests.support.broker_process import BrokerProcess
 from tests.support.raw_client import RawChannel, RawClient, content, frame, method_payload
 
 QUEUE_COUNT = 10_000
+QUEUE_BYTES_MAX = 2048
 SYNC_COUNT_MAX = QUEUE_COUNT // 50
 PERSISTENT = b"\x10\x00\x02"
 CHURN_COUNT = 2_000
@@ -30,6 +32,11 @@ def pipelined(channel: RawChannel, methods: list[QueueMethods.Declare] | list[Qu
     channel.client.send_bytes(b"".join(frame(1, channel.number, method_payload(method)) for method in methods))
     for method in methods:
         assert channel.client.receive(channel.number).method.name in method.valid_responses
+
+
+def resident_bytes(broker: BrokerProcess) -> int:
+    pages = int(Path(f"/proc/{broker.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def files_of(broker: BrokerProcess) -> list[Path]:
@@ -61,6 +68,24 @@ def test_ten_thousand_queues_share_their_syncs(start_broker: StartBroker) -> Non
     with RawClient(broker.address, 30.0) as client:
         channel = client.open().channel(1)
         assert [channel.counts(name)[0] for name in names[::500]] == [1] * len(names[::500])
+
+
+def test_a_queue_costs_little_memory(start_broker: StartBroker) -> None:
+    broker = start_broker()
+    with RawClient(broker.address, 30.0) as client:
+        channel = client.open().channel(1)
+        # What the first ones need once is not theirs.
+        pipelined(channel, [QueueMethods.Declare(queue=f"first-{number}", durable=True) for number in range(2000)])
+        before = resident_bytes(broker)
+        limits = {"x-max-length": 1000, "x-overflow": "reject-publish"}
+        methods = [
+            QueueMethods.Declare(
+                queue=f"queue.number.{number:07}", durable=True, arguments=limits if number % 2 else {}
+            )
+            for number in range(QUEUE_COUNT)
+        ]
+        pipelined(channel, methods)
+        assert (resident_bytes(broker) - before) / QUEUE_COUNT < QUEUE_BYTES_MAX
 
 
 def test_queues_that_come_and_go_leave_no_files(start_broker: StartBroker) -> None:
