@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pamqp.commands import Basic, Channel, Confirm
+from pamqp.commands import Basic, Channel, Confirm, Connection
 from pamqp.commands import Queue as QueueMethods
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -126,3 +126,18 @@ def exists(client: RawClient, channel: RawChannel, name: str) -> bool:
         return True
     channel.send(Channel.CloseOk())
     return False
+
+
+def test_a_connection_may_close_behind_many_methods(start_broker: StartBroker) -> None:
+    broker = start_broker()
+    with RawClient(broker.address, 30.0) as client:
+        client.open().channel(1)
+        methods = [QueueMethods.Declare(queue=f"q{number}", nowait=True) for number in range(250)]
+        last = frame(1, 0, method_payload(Connection.Close(200, "", 0, 0)))
+        client.send_bytes(b"".join(frame(1, 1, method_payload(method)) for method in methods) + last)
+        client.expect(Connection.CloseOk)
+        client.expect_end()
+    with RawClient(broker.address, 30.0) as client:
+        assert client.open().channel(1).counts("q249") == (0, 0)
+    broker.terminate()
+    assert "error" not in broker.log_text
