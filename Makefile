@@ -32,7 +32,7 @@ lint: build
 	$(BIN)/mypy
 
 crash: build
-	HAYPILE_TEST_CRASH_ROUNDS=$(or $(N),200) $(BIN)/python -m pytest tests/crash -s
+	HAYPILE_TEST_CRASH_ROUNDS=$(or $(N),200) $(BIN)/python -m pytest tests/crash -n 2 -rP
 
 bench: build
 	$(BIN)/python -m benchmarks $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(PEER),--peer $(PEER))

@@ -14,7 +14,7 @@ from broker.policy.values import InvalidValueError
 from broker.queueing.arguments import queue_type
 from broker.queueing.deduplication import Deduplicator
 from broker.queueing.queue import Queue
-from broker.queueing.settings import QueueSettings, queue_settings
+from broker.queueing.settings import PLAIN, QueueSettings, queue_settings, shared
 from broker.routing.exchange import Exchange
 from broker.routing.exchange_type import InvalidDefinitionError
 
@@ -51,9 +51,11 @@ class EffectiveSettings:
 
     def configure_queue(self, queue: Queue) -> None:
         """Make the settings hold that follow from a queue's arguments and the policies."""
+        if not queue.arguments and self.policies.is_empty and queue.settings is PLAIN:
+            return
         kind = queue_type(queue.arguments)
         effective = self.policies.effective_for_queue(queue.name, kind, queue.arguments)
-        settings = queue_settings(effective, queue_type=kind)
+        settings = shared(queue_settings(effective, queue_type=kind))
         if settings == queue.settings:
             return
         self.note_consumer_timeout(settings.consumer_timeout_ms or 0)

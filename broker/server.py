@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 import hashlib
 import os
 import re
@@ -15,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from broker import collector
 from broker.access.backends import load_backends
 from broker.access.sasl import Credentials
 from broker.access.users import Authenticator, User
@@ -51,9 +51,6 @@ TICK_S = 0.25
 TICK_MS = 250
 TICKS_PER_CONSUMER_CHECK = 4
 DESCRIPTORS_RESERVED = BACKLOG + 256
-# Objects that outlive the start are not looked at again, and collections of the others are rare: what messages are
-# made of takes no part in reference cycles.
-GC_THRESHOLDS = (50_000, 20, 50)
 # How long the event loop waits for a thread that runs Python, which only scrapes do, to let go of the interpreter.
 SWITCH_INTERVAL_S = 0.001
 
@@ -93,6 +90,7 @@ class Broker:
         Raises ``PortInUseError``, ``ExtensionError``, ``storage.errors.JournalError`` and ``OSError`` where it cannot
         start.
         """
+        collector.load()
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(_log_exception)
         self.turn = Turn(self.loop.call_soon)
@@ -141,9 +139,7 @@ class Broker:
             self._servers.append(server)
         self.loop_lag.start(self.loop)
         self._tick()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        collector.serve()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         log.info(
             "ready",

@@ -25,6 +25,7 @@ from broker.durability.definitions import (
 )
 from broker.durability.queue_log import QueueLog, VirtualHostJournal
 from broker.durability.replay import Replay
+from broker.durability.slices import snapshot_in_slices
 from broker.durability.vhost_state import binding_definition, exchange_definition, is_durable, queue_definition
 from broker.effective_settings import EffectiveSettings, exchange_settings
 from broker.hooks import event_properties
@@ -150,8 +151,8 @@ class VirtualHost(QueueHost):
             recovery,
             durable=lambda _: opened[0]._journal_durable(),
             failed=lambda error: on_failure(name, error),
-            snapshot=lambda: vhost_state.snapshot_of(opened[0]),
             fetched=lambda fetch: opened[0].pager.fetched(fetch),
+            snapshot=lambda: snapshot_in_slices(opened[0]),
             options=options,
         )
         vhost = cls(name, journal, turn, counters, page_out)
@@ -162,7 +163,7 @@ class VirtualHost(QueueHost):
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the loop call the journal when a commit has ended, and queues when something is due."""
         self.timers.attach(loop)
-        loop.add_reader(self.journal.journal.completion_fd, self.journal.journal.on_commit_finished)
+        loop.add_reader(self.journal.journal.completion_fd, self._commit_finished)
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bring everything on disk and close the journal. Blocks while it does so."""
@@ -205,6 +206,12 @@ class VirtualHost(QueueHost):
         self.journal.write_settled()
         if not self.journal.journal.failed:
             self.journal.journal.commit()
+
+    def _commit_finished(self) -> None:
+        # The next batch may begin in the middle of a turn. What is in it must not be on disk, and confirmed, before
+        # the acknowledgements that came ahead of it.
+        self.journal.write_settled()
+        self.journal.journal.on_commit_finished()
 
     def _journal_durable(self) -> None:
         batch = self.durable_batch

@@ -1,6 +1,7 @@
 """Checkpoints: the owner's complete state as of a sequence, so that older segments can go."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,28 +20,44 @@ from storage.layout import (
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state after the record ``sequence``, as the owner wrote it."""
+    """The state after the record ``sequence``, as the owner wrote it, one piece after the other.
+
+    The state may be newer in parts, up to the record ``newest_sequence``: replaying the state records after
+    ``sequence`` leads to the same in any case.
+    """
 
     sequence: int
     epoch: int
-    payload: bytes
+    pieces: Sequence[bytes]
+    newest_sequence: int
+
+    @property
+    def payload(self) -> bytes:
+        """The whole state."""
+        return b"".join(self.pieces)
 
 
 def write_checkpoint(filesystem: Filesystem, directory: Path, checkpoint: Checkpoint) -> None:
     """Put a checkpoint on disk, whole or not at all, and remove those before it. Raises OSError.
 
-    The records up to its sequence must be durable already: a checkpoint is believed without them.
+    The records up to the newest in it must be durable already: a checkpoint is believed without them.
     """
-    payload = checkpoint.payload
+    size = checksum = 0
+    for piece in checkpoint.pieces:
+        size += len(piece)
+        checksum = crc32c(piece, checksum)
     header = CheckpointHeader(
-        checkpoint.sequence, len(payload), checkpoint.epoch, time.time_ns() // 1000, crc32c(payload)
+        checkpoint.sequence, size, checkpoint.epoch, time.time_ns() // 1000, checksum, checkpoint.newest_sequence
     )
     path = checkpoint_path(directory, checkpoint.sequence)
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     descriptor = filesystem.open(temporary, create=True)
     try:
         filesystem.write(descriptor, header.encode(), 0)
-        filesystem.write(descriptor, payload, HEADER_SIZE)
+        offset = HEADER_SIZE
+        for piece in checkpoint.pieces:
+            filesystem.write(descriptor, piece, offset)
+            offset += len(piece)
         filesystem.sync(descriptor)
     finally:
         filesystem.close(descriptor)
@@ -63,4 +80,4 @@ def read_checkpoint(filesystem: Filesystem, path: Path) -> Checkpoint:
         raise HeaderError("short", f"it has {len(payload)} bytes of {header.payload_size}")
     if crc32c(payload) != header.payload_checksum:
         raise HeaderError("checksum", "the checksum of the state is wrong")
-    return Checkpoint(header.sequence, header.epoch, payload)
+    return Checkpoint(header.sequence, header.epoch, (payload,), max(header.sequence, header.newest_sequence))

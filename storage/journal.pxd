@@ -45,6 +45,8 @@ cdef class Journal:
     cdef bint _reclaim_due
     cdef unsigned long long _mark_batch     # the batch with the mark that lets segments go, 0 if there is none
     cdef unsigned long long _mark_number    # the first segment that stays
+    cdef object _slices                     # of a checkpoint that the owner is encoding, None without one
+    cdef unsigned long long _slices_sequence
     cdef object _checkpoint                 # on its way to disk
     cdef bint _checkpoint_handed_over
     cdef unsigned long long _checkpoint_not_before
@@ -70,5 +72,6 @@ cdef class Journal:
     cdef int _reclaim(self) except -1
     cdef int _collect_checkpoint(self) except -1
     cdef int _start_checkpoint(self) except -1
+    cdef int _take_slice(self) except -1
     cdef int _hand_over_checkpoint(self) except -1
     cdef int _shut(self) except -1

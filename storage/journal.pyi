@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import final
 
@@ -27,7 +27,7 @@ class Journal:
         *,
         durable: Callable[[int], object],
         failed: Callable[[JournalFailed], object],
-        snapshot: Callable[[], bytes] | None = None,
+        snapshot: Callable[[], Generator[None, None, Sequence[bytes]]] | None = None,
         fetched: Callable[[Fetch], object] | None = None,
         options: JournalOptions | None = None,
         disk: Disk | None = None,

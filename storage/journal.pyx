@@ -28,7 +28,7 @@ from storage.recovery import RECLAIMED_PAYLOAD
 
 from storage.committer cimport SYNC_BUCKETS, Batch, Committer, Extent
 from storage.fetcher cimport Fetch, Fetcher
-from storage.pthread cimport eventfd_read
+from storage.pthread cimport eventfd_read, eventfd_write
 from storage.record cimport (
     FLAG_UNIT_ENDS, KIND_MARK_MIN, KIND_RECLAIMED, KIND_SEALED, KIND_STATE_MIN, KIND_STOPPED, KIND_VOLATILE_MIN,
     RECORD_HEADER_SIZE, RecordHeader, record_size,
@@ -51,8 +51,10 @@ cdef class Journal:
 
     ``recovery`` has read the directory; its repairs are carried out here, which is the only file work done on the
     caller's thread. ``durable(batch)`` and ``failed(error)`` are called from ``on_commit_finished`` and ``close``,
-    ``fetched(fetch)`` from the former, with what ``fetch`` has asked for.
-    ``snapshot()`` returns the owner's whole state as bytes; without it, segments with state records stay.
+    ``fetched(fetch)`` from the former, with what ``fetch`` has asked for. ``snapshot()`` is a generator that encodes the owner's whole state, one slice each time it is resumed, and returns
+    the pieces; without it, segments with state records stay. A slice is taken in each call of ``on_commit_finished``,
+    and the state may change between two: each part of it may be as it was at any time since the generator was made,
+    as the state records since then are replayed over it.
 
     Raises OSError if the directory cannot be repaired. All methods are for one thread.
     """
@@ -269,6 +271,8 @@ cdef class Journal:
         self._collect_checkpoint()
         if self._in_flight and self._committer.finished():
             self._complete()
+        if self._slices is not None and not self._unit_open and not self.failed and not self._closing:
+            self._take_slice()
         self._reclaim()
         self.commit()
 
@@ -365,19 +369,37 @@ cdef class Journal:
 
     cdef int _start_checkpoint(self) except -1:
         if (
-            self._checkpoint is not None or self._snapshot is None
+            self._checkpoint is not None or self._slices is not None or self._snapshot is None
             or self.current.number < self._checkpoint_not_before
         ):
             return 0
-        self._checkpoint = Checkpoint(self.sequence, self._epoch, self._snapshot())
-        self._checkpoint_handed_over = False
-        return self._hand_over_checkpoint()
+        self._slices = self._snapshot()
+        self._slices_sequence = self.sequence
+        return self._take_slice()
+
+    cdef int _take_slice(self) except -1:
+        """Have the owner encode one more slice of its state, and see to it that the next one has its turn."""
+        slices = self._slices
+        self._slices = None
+        try:
+            next(slices)
+        except StopIteration as end:
+            self._checkpoint = Checkpoint(self._slices_sequence, self._epoch, end.value, self.sequence)
+            self._checkpoint_handed_over = False
+            return self._hand_over_checkpoint()
+        except BaseException:
+            # The next try comes with the next segment, as after an error of the disk.
+            self._checkpoint_not_before = self.current.number + 1
+            raise
+        self._slices = slices
+        eventfd_write(self.completion_fd, 1)
+        return 0
 
     cdef int _hand_over_checkpoint(self) except -1:
-        """Have the checkpoint written as soon as everything that it stands for is on disk."""
+        """Have the checkpoint written as soon as everything that it stands for, or contains, is on disk."""
         if (
             self._checkpoint is not None and not self._checkpoint_handed_over
-            and self._checkpoint.sequence <= self.durable_sequence
+            and self._checkpoint.newest_sequence <= self.durable_sequence
         ):
             self._checkpoint_handed_over = True
             self._housekeeper.write_checkpoint(self._checkpoint)

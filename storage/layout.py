@@ -23,7 +23,7 @@ TEMPORARY_SUFFIX = ".tmp"
 NUMBER_DIGITS = 16
 
 _SEGMENT = struct.Struct("<8sIIQQQIIQI")
-_CHECKPOINT = struct.Struct("<8sIIQQIIQII")
+_CHECKPOINT = struct.Struct("<8sIIQQIIQIQ")
 _CHECKSUM = struct.Struct("<I")
 _FILE_ID = struct.Struct("<Q")
 
@@ -73,19 +73,23 @@ class SegmentHeader:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointHeader:
-    """What the first 64 bytes of a checkpoint say."""
+    """What the first 64 bytes of a checkpoint say.
+
+    ``newest_sequence`` is the last record that the state may already contain; 0 says that it is ``sequence``.
+    """
 
     sequence: int
     payload_size: int
     epoch: int
     created_us: int
     payload_checksum: int
+    newest_sequence: int = 0
 
     def encode(self) -> bytes:
         """Return the header's bytes."""
         fields = _CHECKPOINT.pack(
             CHECKPOINT_MAGIC, FORMAT_VERSION, HEADER_SIZE, self.sequence, self.payload_size, self.epoch, 0,
-            self.created_us, self.payload_checksum, 0,
+            self.created_us, self.payload_checksum, self.newest_sequence,
         )  # fmt: skip
         fields = fields.ljust(HEADER_SIZE - _CHECKSUM.size, b"\0")
         return fields + _CHECKSUM.pack(crc32c(fields))
@@ -94,8 +98,8 @@ class CheckpointHeader:
     def decode(cls, data: bytes) -> "CheckpointHeader":
         """Read a header. Raises HeaderError."""
         _check_header(data, CHECKPOINT_MAGIC)
-        _, _, _, sequence, payload_size, epoch, _, created_us, payload_checksum, _ = _CHECKPOINT.unpack_from(data)
-        return cls(sequence, payload_size, epoch, created_us, payload_checksum)
+        _, _, _, sequence, payload_size, epoch, _, created_us, payload_checksum, newest = _CHECKPOINT.unpack_from(data)
+        return cls(sequence, payload_size, epoch, created_us, payload_checksum, newest)
 
 
 def _check_header(data: bytes, magic: bytes) -> None:

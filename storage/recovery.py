@@ -266,7 +266,7 @@ class Recovery:
                 raise FormatTooNew(Case.CHECKPOINT_NEWER.name, path, error.version, FORMAT_VERSION) from error
             self._bad_checkpoints.append((number_in(path.name, CHECKPOINT_PREFIX) or 0, path, error))
             return
-        self._attested = max(self._attested, self.checkpoint.sequence)
+        self._attested = max(self._attested, self.checkpoint.newest_sequence)
         self.epoch = max(self.epoch, self.checkpoint.epoch)
 
     def _judge(self, index: int, data: bytes) -> Case:

@@ -6,6 +6,7 @@ every type survives.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,6 +104,10 @@ AnyDefinition = (
     ExchangeDeclared | ExchangeDeleted | QueueDeclared | QueueDeleted | Bound | Unbound | PolicyPut | PolicyDeleted
 )
 
+_ARRAY_OF_THREE = b"\x93"
+_ARRAY = struct.Struct(">BI")
+_ARRAY_TAG = 0xDD
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyDefinition)
 
@@ -118,7 +123,7 @@ class SeenKeys(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
-    """All definitions at one time, the number that the next queue gets, and the keys that deduplication knows."""
+    """All definitions, the number that the next queue gets, and the keys that deduplication knows."""
 
     next_queue_number: int
     definitions: Sequence[AnyDefinition]
@@ -132,6 +137,16 @@ _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 def encode(definition: Definition | SeenKeys | Snapshot) -> bytes:
     """Return the octets of a definition, of keys, or of a snapshot."""
     return _encoder.encode(definition)
+
+
+def encode_snapshot_head(next_queue_number: int) -> bytes:
+    """Return how a snapshot begins; its two arrays follow, each with its head."""
+    return _ARRAY_OF_THREE + _encoder.encode(next_queue_number)
+
+
+def encode_array_head(count: int) -> bytes:
+    """Return how an array begins that has so many members."""
+    return _ARRAY.pack(_ARRAY_TAG, count)
 
 
 def decode(payload: bytes) -> AnyDefinition:

@@ -31,6 +31,10 @@ _SEEN = RECORD_KINDS["seen"]
 _DEFINITION = RECORD_KINDS["definition"]
 
 
+BindingKey = tuple[str, str, bool, str, bytes]
+"""Source, destination, whether that is an exchange, routing key, and arguments."""
+
+
 @dataclass(slots=True)
 class ReplayedQueue:
     """A queue, and its messages by position, in order."""
@@ -55,12 +59,17 @@ class ReplayedQueue:
 
 
 class Replay:
-    """The state that the records lead to. Replaying the same records gives the same state."""
+    """The state that the records lead to. Replaying the same records gives the same state.
+
+    The definitions in a checkpoint may be newer than its sequence, and those after it are taken in all the same, as
+    ``broker.durability.slices`` says. So none of them may ask for what was there before.
+    """
 
     def __init__(self) -> None:
         self.exchanges: dict[str, ExchangeDeclared] = {}
         self.queues: dict[int, ReplayedQueue] = {}
-        self.bindings: dict[tuple[str, str, bool, str, bytes], Bound] = {}
+        self.bindings: dict[BindingKey, Bound] = {}
+        self._bindings_of: dict[tuple[str, bool], dict[BindingKey, None]] = {}
         self.policies: dict[tuple[bool, str], PolicyPut] = {}
         self.seen: dict[int | str, dict[bytes, int]] = {}
         self.next_queue_number = 1
@@ -117,29 +126,46 @@ class Replay:
             case ExchangeDeleted(name=name):
                 self.exchanges.pop(name, None)
                 self.seen.pop(name, None)
-                self._drop_bindings(name, to_exchange=True)
-                for key in [key for key in self.bindings if key[0] == name]:
-                    del self.bindings[key]
+                self._drop_bindings(name, is_exchange=True)
             case QueueDeclared(number=number):
-                self.queues[number] = ReplayedQueue(definition, definition.next_position, definition.delivered_position)
+                queue = self.queues.setdefault(number, ReplayedQueue(definition))
+                queue.next_position = max(queue.next_position, definition.next_position)
+                queue.delivered_position = max(queue.delivered_position, definition.delivered_position)
                 self.next_queue_number = max(self.next_queue_number, number + 1)
             case QueueDeleted(name=name, number=number):
                 self.queues.pop(number, None)
                 self.seen.pop(number, None)
-                self._drop_bindings(name, to_exchange=False)
+                self._drop_bindings(name, is_exchange=False)
             case Bound():
-                self.bindings[_key(definition)] = definition
+                key = _key(definition)
+                self.bindings[key] = definition
+                for end in _ends(key):
+                    self._bindings_of.setdefault(end, {})[key] = None
             case Unbound():
-                self.bindings.pop(_key(definition), None)
+                self._drop_binding(_key(definition))
             case PolicyPut(operator=operator, name=name):
                 self.policies[operator, name] = definition
             case PolicyDeleted(operator=operator, name=name):
                 self.policies.pop((operator, name), None)
 
-    def _drop_bindings(self, destination: str, *, to_exchange: bool) -> None:
-        for key in [key for key in self.bindings if key[1] == destination and key[2] == to_exchange]:
-            del self.bindings[key]
+    def _drop_bindings(self, name: str, *, is_exchange: bool) -> None:
+        for key in list(self._bindings_of.get((name, is_exchange), ())):
+            self._drop_binding(key)
+
+    def _drop_binding(self, key: BindingKey) -> None:
+        if self.bindings.pop(key, None) is None:
+            return
+        for end in set(_ends(key)):
+            bindings = self._bindings_of[end]
+            del bindings[key]
+            if not bindings:
+                del self._bindings_of[end]
 
 
-def _key(binding: Bound | Unbound) -> tuple[str, str, bool, str, bytes]:
+def _key(binding: Bound | Unbound) -> BindingKey:
     return (binding.source, binding.destination, binding.to_exchange, binding.routing_key, binding.arguments)
+
+
+def _ends(key: BindingKey) -> tuple[tuple[str, bool], tuple[str, bool]]:
+    """Return what a binding goes with, as (name, whether it is an exchange)."""
+    return (key[0], True), (key[1], key[2])

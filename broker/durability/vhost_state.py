@@ -1,60 +1,20 @@
-"""A virtual host as its journal has it: what a checkpoint contains, and the way back from there after a start."""
+"""A virtual host as its journal has it: its definitions, and the way back from there after a start."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from broker.durability.definitions import (
-    AnyDefinition,
     Bound,
     ExchangeDeclared,
-    PolicyPut,
     QueueDeclared,
-    SeenKeys,
-    Snapshot,
     Unbound,
-    encode,
 )
 from broker.durability.queue_log import QueueLog
 from broker.durability.replay import Replay, ReplayedQueue
 from broker.queueing.queue import Queue
 from broker.routing.exchange import Binding, Exchange
 from protocol.amqp.field_table import decode_table, encode_table
-
-RESERVED_PREFIX = "amq."
-
-
-def snapshot_of(vhost: Any) -> bytes:
-    """Return everything that a virtual host keeps beside messages, for a checkpoint."""
-    definitions: list[AnyDefinition] = [
-        PolicyPut.of(policy, operator=operator)
-        for operator in (False, True)
-        for policy in vhost.policies.list(operator=operator)
-    ]
-    definitions += [
-        exchange_definition(exchange)
-        for exchange in vhost.exchanges.values()
-        if exchange.durable and exchange.name and not exchange.name.startswith(RESERVED_PREFIX)
-    ]
-    queues = [queue for queue in vhost.all_queues() if queue.log is not None]
-    definitions += [queue_definition(queue) for queue in queues]
-    definitions += [
-        binding_definition(Bound, binding)
-        for exchange in vhost.exchanges.values()
-        for binding in exchange.bindings
-        if is_durable(binding)
-    ]
-    seen = [
-        SeenKeys(queue.log.number, list(queue.deduplicator.items()))
-        for queue in queues
-        if queue.deduplicator is not None
-    ]
-    seen += [
-        SeenKeys(exchange.name, list(exchange.deduplicator.items()))
-        for exchange in vhost.exchanges.values()
-        if exchange.durable and exchange.deduplicator is not None
-    ]
-    return encode(Snapshot(vhost.next_queue_number, definitions, seen))
 
 
 def restore(vhost: Any, replay: Replay) -> None:

@@ -54,6 +54,10 @@ class _Ranking:
         self._rank()
         return removed and removed[0]
 
+    @property
+    def count(self) -> int:
+        return len(self._ranked)
+
     def get(self, name: str) -> Policy | None:
         held = self._policies.get(name)
         return held and held[0]
@@ -86,6 +90,11 @@ class PolicySet:
     def __init__(self) -> None:
         self._user = _Ranking("policy")
         self._operator = _Ranking("operator_policy")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no policy of either kind."""
+        return not self._user.count and not self._operator.count
 
     def put(self, policy: Policy, *, operator: bool = False) -> None:
         """Add a policy, or replace the one of that name. Raises ``TooManyPoliciesError``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -62,6 +63,15 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PLAIN = QueueSettings()
+
+SHARED_SETTINGS_MAX = 1024
+"""So many different settings are kept to be shared by queues that have the same."""
+
+
+@lru_cache(maxsize=SHARED_SETTINGS_MAX)
+def shared(settings: QueueSettings) -> QueueSettings:
+    """Return settings that are equal, and if possible those that other queues have already."""
+    return settings
 
 
 def queue_settings(effective: Mapping[str, Any], *, queue_type: str = "classic") -> QueueSettings:

@@ -89,6 +89,8 @@ class RouteCache:
 
     def forget_queue(self, name: str) -> None:
         """Drop the route to a queue over the default exchange: the queue has been declared or deleted."""
+        if not self._recent and not self._older:
+            return
         address = encode_address("", name)
         route = self._recent.get(address) or self._older.get(address)
         if route is not None:

@@ -590,3 +590,4 @@ class Channel(ContentReceiver):
             self.vhost.remove_consumer(consumer)
         self._replies.clear()
         self.requeue_all()
+        self.unacked.forget_taken()

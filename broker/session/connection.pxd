@@ -53,6 +53,7 @@ cdef class Connection(Outlet):
     cdef bint _deaf
     cdef bint _suspended
     cdef bint _resting               # lets others have their turn before it reads on
+    cdef int _methods_left           # before it rests
     cdef bint _received_since_tick
     cdef double _received_at
     cdef double _sent_at
@@ -61,6 +62,7 @@ cdef class Connection(Outlet):
     cdef Channel _channel
     cdef unsigned int _channel_number
 
+    cdef int _rest(self) except -1
     cdef int _process(self) except -1
     cdef int _process_frames(self) except -1
     cdef int _dispatch(self, int kind) except -1

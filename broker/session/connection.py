@@ -71,6 +71,9 @@ PROTOCOL_HEADER_0_9 = b"AMQP\x01\x01\x00\x09"
 
 # The largest frame before the client has agreed to another limit: connection.start-ok has to fit.
 INITIAL_FRAME_MAX_BYTES = 8192
+# So many methods other than publishes and acknowledgements a connection may call before others have their turn. They
+# take some ten microseconds each, and far more of them than that fit into the read buffer.
+METHODS_PER_TURN_MAX = 100
 
 # How long the peer has to answer connection.close, and how long what it still sends is swallowed after a fatal
 # error, so that it can read why (a socket closed with unread input resets the connection).
@@ -108,6 +111,7 @@ class Connection(Outlet):
         self._deaf = False
         self._suspended = False
         self._resting = False
+        self._methods_left = 0
         self._received_since_tick = False
         self._received_at = 0.0
         self._sent_at = 0.0
@@ -177,20 +181,27 @@ class Connection(Outlet):
         if self.state == STATE_PREAMBLE:
             self._take_preamble(bytes(self._read_buffer.view[:size]))
             return
+        self._methods_left = METHODS_PER_TURN_MAX
         self.reader.feed(self._read_buffer, size)
         self._process()
-        if size == self._read_buffer.size_bytes and not self._suspended and self.transport is not None:
+        if size == self._read_buffer.size_bytes and not self._suspended:
             # There is more to read. It is the turn of others first: of whoever waits for what was just published.
+            self._rest()
+
+    def _rest(self) -> int:
+        """Do nothing more before the end of the turn."""
+        if not self._resting and self.transport is not None:
             self.transport.pause_reading()
             self._resting = True
             self.turn.want_end(self)
+        return 0
 
     def end_turn(self) -> int:
         """Send, and read on."""
         if self._resting:
             self._resting = False
             if not self._suspended and self.transport is not None:
-                self.transport.resume_reading()
+                self._resume()
         return Outlet.end_turn(self)
 
     def resume_writing(self) -> None:
@@ -234,7 +245,7 @@ class Connection(Outlet):
 
     def _process_frames(self) -> int:
         reader = self.reader
-        while not self._suspended and not self._deaf:
+        while not self._suspended and not self._resting and not self._deaf:
             kind = reader.next()
             if kind == FRAME_NONE:
                 return 0
@@ -288,6 +299,9 @@ class Connection(Outlet):
             raise unexpected_frame("type 8, all octets = <<>>")
         else:
             channel.check_no_content()
+            self._methods_left -= 1
+            if self._methods_left <= 0:
+                self._rest()
             self._method(channel, codec.decode_method(reader.payload_octets()))
         return 0
 
@@ -503,10 +517,13 @@ class Connection(Outlet):
 
     def _resume(self) -> None:
         self._suspended = False
+        if self._resting:
+            return
         if self.reader.tail_bytes:
+            self._methods_left = METHODS_PER_TURN_MAX
             self.reader.feed_tail()
             self._process()
-        if not self._suspended and self.transport is not None:
+        if not self._suspended and not self._resting and self.transport is not None:
             self.transport.resume_reading()
 
     def block(self) -> None:

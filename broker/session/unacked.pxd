@@ -40,6 +40,7 @@ cdef class UnackedDeliveries:
     cdef unsigned long long first_tag(self) noexcept
     cdef unsigned long long last_tag(self) noexcept
     cdef Message take(self, unsigned long long delivery_tag)
+    cdef int forget_taken(self) except -1
     cdef Py_ssize_t _find(self, unsigned long long delivery_tag) noexcept
     cdef UnackedEntry *_at(self, Py_ssize_t index) noexcept
     cdef int _make_room(self) except -1

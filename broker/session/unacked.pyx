@@ -84,6 +84,12 @@ cdef class UnackedDeliveries:
         self._trim()
         return message
 
+    cdef int forget_taken(self) except -1:
+        """Let go of what take() returned last: the consumer knows its channel, and they would keep each other."""
+        self.queue = None
+        self.consumer = None
+        return 0
+
     cdef Py_ssize_t _find(self, unsigned long long delivery_tag) noexcept:
         """Return the index of an unsettled delivery, -1 if there is none of that tag."""
         cdef Py_ssize_t low = 0, high = self.length - 1, middle

@@ -6,6 +6,7 @@ Run once for each format version, when it is released. What it made is never cha
 import json
 import select
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 from storage.errors import JournalFailed
@@ -24,13 +25,19 @@ def stop(error: JournalFailed) -> None:
     raise error
 
 
+def snapshot() -> Generator[None, None, list[bytes]]:
+    """Encode the owner's state, in two slices."""
+    yield
+    return [b"golden ", b"state"]
+
+
 def make(directory: Path) -> None:
     """Write a journal with units, roll-overs, a checkpoint, reclaimed segments, two epochs and a clean stop."""
     for life in range(2):
         recovery = Recovery(directory)
         for _ in recovery.records():
             pass
-        journal = Journal(recovery, durable=int, failed=stop, snapshot=lambda: b"golden state", options=OPTIONS)
+        journal = Journal(recovery, durable=int, failed=stop, snapshot=snapshot, options=OPTIONS)
         for segment in recovery.segments:
             journal.retain(segment)
         for number in range(12):

@@ -19,17 +19,17 @@ from storage.options import JournalOptions
 class BareVirtualHost:
     """One virtual host in ``directory``."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, segment_size: int = 1 << 20) -> None:
         self.directory = directory
+        self._options = JournalOptions(segment_size, segment_size, spare_files_max=1)
         self._calls: list[Callable[[], None]] = []
         self.vhost = self._open()
 
     def _open(self) -> VirtualHost:
         turn = Turn(self._calls.append)
         failures: list[Any] = []
-        options = JournalOptions(segment_size=1 << 20, spare_files_max=1)
         return VirtualHost.open(
-            "/", self.directory, turn, Counters(), options, lambda name, error: failures.append((name, error))
+            "/", self.directory, turn, Counters(), self._options, lambda name, error: failures.append((name, error))
         )
 
     def run(self) -> None:

@@ -49,8 +49,23 @@ class BrokerProcess:
         }
         return [sys.executable, "-m", "broker", *(word for name in flags for word in (f"--{name}", flags[name]))]
 
+    def start_and_kill(self, after_s: float) -> None:
+        """Start the broker and end it with SIGKILL so much later, in whatever state it is then."""
+        self._spawn()
+        killer = threading.Timer(after_s, self.send_signal, (signal.SIGKILL,))
+        killer.start()
+        killer.join()
+        self.wait()
+
     def start(self) -> None:
         """Start the broker and wait until it says that it is ready."""
+        lines = self._spawn()
+        while (line := lines.get(timeout=READY_TIMEOUT_S)) is not None:
+            if self._is_ready(line):
+                return
+        raise AssertionError(f"the broker ended with code {self.wait()} before it was ready:\n{self.log_text}")
+
+    def _spawn(self) -> "queue.Queue[str | None]":
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HAYPILE_")}
         environment |= self.environment
         process = subprocess.Popen(self.command(), stderr=subprocess.PIPE, text=True, env=environment)
@@ -58,10 +73,7 @@ class BrokerProcess:
         lines: queue.Queue[str | None] = queue.Queue()
         self._log_reader = threading.Thread(target=self._read_log, args=(process, lines), daemon=True)
         self._log_reader.start()
-        while (line := lines.get(timeout=READY_TIMEOUT_S)) is not None:
-            if self._is_ready(line):
-                return
-        raise AssertionError(f"the broker ended with code {self.wait()} before it was ready:\n{self.log_text}")
+        return lines
 
     @property
     def log_text(self) -> str:

@@ -1,7 +1,7 @@
 """What the tests of the storage share: a journal with an owner, and segments made by hand."""
 
 import select
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Owner:
     filesystem: Filesystem | None = None
     disk: Disk | None = None
     options: JournalOptions = SMALL
-    snapshot: Callable[[], bytes] | None = None
+    snapshot: Callable[[], Generator[None, None, Sequence[bytes]]] | None = None
     durable: list[int] = field(default_factory=list)
     failures: list[JournalFailed] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
@@ -64,6 +64,16 @@ class Owner:
         """Commit what was appended, and return when it is on disk or will never be."""
         target = self.journal.sequence
         self.wait(lambda: self.journal.failed or self.journal.durable_sequence >= target)
+
+
+def in_one_slice(state: Callable[[], bytes]) -> Callable[[], Generator[None, None, Sequence[bytes]]]:
+    """Make of a function that encodes the owner's state a snapshot that is one slice."""
+
+    def snapshot() -> Generator[None, None, Sequence[bytes]]:
+        return [state()]
+        yield
+
+    return snapshot
 
 
 def recover(files: dict[str, bytes]) -> tuple[list[Record], Recovery]:

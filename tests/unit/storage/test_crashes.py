@@ -12,7 +12,7 @@ import pytest
 
 from storage.segment import Segment
 from tests.unit.storage.simulated_disk import CommitDisk, SimulatedDisk
-from tests.unit.storage.support import Owner
+from tests.unit.storage.support import Owner, in_one_slice
 
 MESSAGE, ACK, NAME = 1, 2, 128
 SEED = 20_240_607
@@ -50,7 +50,7 @@ class Run:
     def __init__(self, disk: SimulatedDisk) -> None:
         self.disk = disk
         self.model = Model()
-        self.owner = Owner(filesystem=disk, disk=CommitDisk(disk), snapshot=self.model.snapshot)
+        self.owner = Owner(filesystem=disk, disk=CommitDisk(disk), snapshot=in_one_slice(self.model.snapshot))
 
     def recover(self) -> None:
         owner = self.owner

@@ -1,10 +1,15 @@
 """Segments go from the front, and never before what replaces their content is on disk."""
 
+from dataclasses import replace
+
 import pytest
 
+from storage.errors import JournalDamaged
+from storage.layout import HEADER_SIZE, CheckpointHeader
 from storage.options import JournalOptions
+from storage.recovery import Recovery
 from tests.unit.storage.simulated_disk import CommitDisk, SimulatedDisk
-from tests.unit.storage.support import DIRECTORY, Owner, recover
+from tests.unit.storage.support import DIRECTORY, Owner, in_one_slice, recover
 from tests.unit.storage.test_journal import GatedDisk
 
 STATE = 128
@@ -119,7 +124,7 @@ def test_state_records_keep_their_segment_until_a_checkpoint_covers_them():
         snapshots.append(owner.journal.sequence)
         return b"the state as of %d" % owner.journal.sequence
 
-    owner = open_on(SimulatedDisk(disk.files), snapshot=snapshot)
+    owner = open_on(SimulatedDisk(disk.files), snapshot=in_one_slice(snapshot))
     journal = owner.journal
     assert owner.recovery.checkpoint is None
     journal.append(STATE, b"newer")
@@ -146,12 +151,87 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_message():
             return super().open(path, create)
 
     disk = NoCheckpoints()
-    owner = open_on(disk, snapshot=lambda: b"state")
+    owner = open_on(disk, snapshot=in_one_slice(lambda: b"state"))
     fill_segment(owner, STATE)
     fill_segment(owner, STATE)
     assert owner.journal.checkpoint_sequence == 0
     assert not owner.journal.failed
     disk.refusing = False
+    while owner.journal.checkpoint_sequence == 0:
+        fill_segment(owner, STATE)
+    owner.journal.close()
+    assert recover(disk.files)[1].checkpoint.payload == b"state"
+
+
+def test_a_checkpoint_is_encoded_a_slice_at_a_time(tmp_path):
+    """It is not written before everything is durable that was appended while it was encoded."""
+    slices = []
+    last_slice = []
+
+    def snapshot():
+        for _ in range(5):
+            slices.append(owner.journal.sequence)
+            owner.journal.append(STATE, b"meanwhile")
+            yield
+        last_slice.append(owner.journal.sequence)
+        return [b"one ", b"and another"]
+
+    owner = Owner(tmp_path, options=JournalOptions(4096, 4096, 0), snapshot=snapshot)
+    journal = owner.open()
+    fill_segment(owner, STATE)
+    while journal.checkpoint_sequence == 0:
+        before = len(slices)
+        journal.on_commit_finished()
+        assert len(slices) <= before + 1, "two slices in one turn"
+        journal.commit()
+        if not last_slice or journal.durable_sequence < last_slice[0]:
+            assert not list(tmp_path.glob("checkpoint-*"))
+    assert len(slices) == 5
+    assert journal.checkpoint_sequence == slices[0] < last_slice[0]
+    journal.close()
+    recovery = Recovery(tmp_path)
+    assert recovery.checkpoint.payload == b"one and another"
+    assert recovery.checkpoint.newest_sequence == last_slice[0]
+
+
+def test_a_log_that_ends_before_what_its_checkpoint_contains_is_refused():
+    disk = SimulatedDisk()
+
+    def snapshot():
+        yield
+        return [b"state"]
+
+    owner = open_on(disk, snapshot=snapshot)
+    fill_segment(owner, STATE)
+    owner.wait(lambda: owner.journal.checkpoint_sequence > 0)
+    owner.journal.close()
+    files = dict(disk.files)
+    (name,) = [name for name in files if name.startswith("checkpoint-")]
+    header = CheckpointHeader.decode(bytes(files[name]))
+    files[name] = replace(header, newest_sequence=owner.journal.sequence + 1).encode() + files[name][HEADER_SIZE:]
+    with pytest.raises(JournalDamaged, match="RECORD_DAMAGED"):
+        recover(files)
+
+
+def test_a_snapshot_that_fails_is_tried_again_with_the_next_segment():
+    failing = True
+
+    def snapshot():
+        yield
+        if failing:
+            raise RuntimeError("no snapshot")
+        return [b"state"]
+
+    disk = SimulatedDisk()
+    owner = open_on(disk, snapshot=snapshot)
+
+    def fill_segments():
+        while True:
+            fill_segment(owner, STATE)
+
+    with pytest.raises(RuntimeError, match="no snapshot"):
+        fill_segments()
+    failing = False
     while owner.journal.checkpoint_sequence == 0:
         fill_segment(owner, STATE)
     owner.journal.close()
