@@ -55,6 +55,7 @@ from protocol.amqp.errors import not_found
 from protocol.amqp.header_fields import find_traits
 from storage.errors import JournalFailed
 from storage.journal import Journal
+from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.recovery import Recovery
 
@@ -121,13 +122,15 @@ class VirtualHost(QueueHost):
         counters: Counters,
         options: JournalOptions,
         on_failure: Callable[[str, JournalFailed], None],
+        machine: Machine | None = None,
     ) -> VirtualHost:
         """Replay the journal in ``directory`` and go on writing it.
 
         Raises ``storage.errors.JournalError`` where its files cannot be believed, and ``OSError``. ``on_failure``
-        is called when the journal fails later.
+        is called when the journal fails later. ``machine`` is what the journal runs on: this one, without another.
         """
-        recovery = Recovery(directory)
+        machine = machine or Machine()
+        recovery = Recovery(directory, machine.filesystem)
         replay = Replay()
         if recovery.checkpoint is not None:
             replay.take_checkpoint(recovery.checkpoint.payload)
@@ -141,6 +144,7 @@ class VirtualHost(QueueHost):
             failed=lambda error: on_failure(name, error),
             snapshot=lambda: vhost_state.snapshot_of(opened[0]),
             options=options,
+            machine=machine,
         )
         vhost = cls(name, journal, turn, counters)
         opened.append(vhost)

@@ -1,6 +1,5 @@
 """Checkpoints: the owner's complete state as of a sequence, so that older segments can go."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,15 +25,13 @@ class Checkpoint:
     payload: bytes
 
 
-def write_checkpoint(filesystem: Filesystem, directory: Path, checkpoint: Checkpoint) -> None:
+def write_checkpoint(filesystem: Filesystem, directory: Path, checkpoint: Checkpoint, time_us: int) -> None:
     """Put a checkpoint on disk, whole or not at all, and remove those before it. Raises OSError.
 
     The records up to its sequence must be durable already: a checkpoint is believed without them.
     """
     payload = checkpoint.payload
-    header = CheckpointHeader(
-        checkpoint.sequence, len(payload), checkpoint.epoch, time.time_ns() // 1000, crc32c(payload)
-    )
+    header = CheckpointHeader(checkpoint.sequence, len(payload), checkpoint.epoch, time_us, crc32c(payload))
     path = checkpoint_path(directory, checkpoint.sequence)
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     descriptor = filesystem.open(temporary, create=True)

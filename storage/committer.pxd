@@ -54,6 +54,7 @@ cdef class Committer:
     cdef CommitState state
     cdef bint stopping
     cdef Batch batch
+    cdef object thread
 
     # Results of the last batch, for the loop's thread once the state is FINISHED.
     cdef int error
@@ -75,7 +76,9 @@ cdef class Committer:
     cdef void wait(self) noexcept
     cdef uint64_t in_flight_ns(self) noexcept
     cpdef void provide(self, Segment segment, int descriptor, unsigned int seed, int error) noexcept
+    cdef uint64_t now_ns(self) noexcept nogil
     cdef void _run(self) noexcept nogil
+    cdef void _commit_submitted(self) noexcept nogil
     cdef void _commit(self) noexcept nogil
     cdef int _await_file(self, SegmentFile *file) noexcept nogil
     cdef int _sync(self, int descriptor) noexcept nogil

@@ -6,6 +6,8 @@ written segment by segment, each synced before the next is touched: whoever find
 all segments before are complete.
 """
 
+import threading
+
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -36,12 +38,6 @@ cdef extern from "<errno.h>" nogil:
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_write(int, uint64_t)
-
-
-cdef inline uint64_t now_ns() noexcept nogil:
-    cdef timespec moment
-    clock_gettime(CLOCK_MONOTONIC, &moment)
-    return <uint64_t>moment.tv_sec * 1000000000 + <uint64_t>moment.tv_nsec
 
 
 cdef class Batch:
@@ -117,8 +113,12 @@ cdef class Committer:
             pthread_cond_destroy(&self.changed)
             pthread_mutex_destroy(&self.mutex)
 
-    def run(self):
-        """Be the commit thread. Returns after ``stop``."""
+    def start(self):
+        """Start the commit thread."""
+        self.thread = threading.Thread(target=self._be_thread, name="journal-commit", daemon=True)
+        self.thread.start()
+
+    def _be_thread(self):
         cdef sched_param parameters
         parameters.sched_priority = 0
         with nogil:
@@ -128,16 +128,17 @@ cdef class Committer:
             self._run()
 
     def stop(self):
-        """Let the thread end after the batch that it has, without waiting for files that are not there yet."""
+        """End the thread after the batch that it has, without waiting for files that are not there yet."""
         pthread_mutex_lock(&self.mutex)
         self.stopping = True
         pthread_cond_broadcast(&self.changed)
         pthread_mutex_unlock(&self.mutex)
+        self.thread.join()
 
     cdef bint submit(self, Batch batch) noexcept:
         """Hand a batch over; it belongs to the thread until it is taken back."""
         self.batch = batch
-        self.submitted_ns = now_ns()
+        self.submitted_ns = self.now_ns()
         pthread_mutex_lock(&self.mutex)
         self.state = SUBMITTED
         pthread_mutex_unlock(&self.mutex)
@@ -170,7 +171,7 @@ cdef class Committer:
 
     cdef uint64_t in_flight_ns(self) noexcept:
         """Return for how long the batch that was submitted has not been taken back."""
-        return now_ns() - self.submitted_ns
+        return self.now_ns() - self.submitted_ns
 
     cpdef void provide(self, Segment segment, int descriptor, unsigned int seed, int error) noexcept:
         """Tell the commit thread where to write the records of a segment, or why it cannot."""
@@ -182,6 +183,12 @@ cdef class Committer:
         pthread_cond_broadcast(&self.changed)
         pthread_mutex_unlock(&self.mutex)
 
+    cdef uint64_t now_ns(self) noexcept nogil:
+        """Return the time by a clock that nobody sets."""
+        cdef timespec moment
+        clock_gettime(CLOCK_MONOTONIC, &moment)
+        return <uint64_t>moment.tv_sec * 1000000000 + <uint64_t>moment.tv_nsec
+
     cdef void _run(self) noexcept nogil:
         while True:
             pthread_mutex_lock(&self.mutex)
@@ -191,12 +198,15 @@ cdef class Committer:
                 pthread_mutex_unlock(&self.mutex)
                 return
             pthread_mutex_unlock(&self.mutex)
-            self._commit()
-            pthread_mutex_lock(&self.mutex)
-            self.state = FINISHED
-            pthread_cond_broadcast(&self.changed)
-            pthread_mutex_unlock(&self.mutex)
-            eventfd_write(self.completion, 1)
+            self._commit_submitted()
+
+    cdef void _commit_submitted(self) noexcept nogil:
+        self._commit()
+        pthread_mutex_lock(&self.mutex)
+        self.state = FINISHED
+        pthread_cond_broadcast(&self.changed)
+        pthread_mutex_unlock(&self.mutex)
+        eventfd_write(self.completion, 1)
 
     cdef void _commit(self) noexcept nogil:
         cdef int index
@@ -239,9 +249,9 @@ cdef class Committer:
         return error
 
     cdef int _sync(self, int descriptor) noexcept nogil:
-        cdef uint64_t start = now_ns()
+        cdef uint64_t start = self.now_ns()
         cdef int error = self.disk.sync(descriptor)
-        cdef uint64_t duration = now_ns() - start
+        cdef uint64_t duration = self.now_ns() - start
         cdef int bucket = 0
         self.last_sync_ns = duration
         self.sync_ns += duration

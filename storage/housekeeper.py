@@ -2,19 +2,16 @@
 
 import errno
 import logging
-import os
-import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 
 from storage.checkpoint import Checkpoint, write_checkpoint
 from storage.committer import Committer
 from storage.filesystem import Filesystem
 from storage.layout import TEMPORARY_SUFFIX, SegmentHeader, segment_path, spare_path
+from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.segment import Segment
 
@@ -30,14 +27,15 @@ logger = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """Does its tasks one after the other in a thread of its own.
+    """Does its tasks one after the other in a worker of its own.
 
     Files that were prepared are handed to the ``committer``. The outcome of each checkpoint is put into ``outcomes``
-    as (sequence, error or None), and ``notify`` is called, on the thread.
+    as (sequence, error or None), and ``notify`` is called, by the worker.
     """
 
     def __init__(
         self,
+        machine: Machine,
         filesystem: Filesystem,
         directory: Path,
         options: JournalOptions,
@@ -46,6 +44,7 @@ class Housekeeper:
         notify: Callable[[], None],
     ) -> None:
         self.outcomes: deque[tuple[int, OSError | None]] = deque()
+        self._machine = machine
         self._filesystem = filesystem
         self._directory = directory
         self._options = options
@@ -54,41 +53,34 @@ class Housekeeper:
         self._notify = notify
         self._descriptors: dict[int, int] = {}
         self._spares: list[Path] = []
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="journal-housekeeper", daemon=True)
-        self._thread.start()
+        self._worker = machine.worker("journal-housekeeper")
 
     def adopt(self, spares: list[Path]) -> None:
         """Use the spare files that a recovery found, as far as they fit."""
-        self._tasks.put(partial(self._adopt, spares))
+        self._worker.put(partial(self._adopt, spares))
 
     def prepare(self, segment: Segment, size: int, durable: int) -> None:
         """Have the file of a segment ready; everything up to the sequence ``durable`` is on disk already."""
-        self._tasks.put(partial(self._prepare, segment, size, durable))
+        self._worker.put(partial(self._prepare, segment, size, durable))
 
     def finish(self, segment: Segment) -> None:
         """Close the file of a segment that is sealed and on disk."""
-        self._tasks.put(partial(self._finish, segment.number, segment.size))
+        self._worker.put(partial(self._finish, segment.number, segment.size))
 
     def reclaim(self, numbers: list[int]) -> None:
         """Remove segments, or keep their files as spares."""
-        self._tasks.put(partial(self._reclaim, numbers))
+        self._worker.put(partial(self._reclaim, numbers))
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint whose records are durable."""
-        self._tasks.put(partial(self._write_checkpoint, checkpoint))
+        self._worker.put(partial(self._write_checkpoint, checkpoint))
 
     def stop(self) -> None:
-        """Finish what was asked for and end the thread."""
-        self._tasks.put(None)
-        self._thread.join()
+        """Finish what was asked for and end the worker."""
+        self._worker.stop()
         for descriptor in self._descriptors.values():
             self._filesystem.close(descriptor)
         self._descriptors.clear()
-
-    def _run(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            task()
 
     def _adopt(self, spares: list[Path]) -> None:
         for path in spares:
@@ -120,7 +112,11 @@ class Housekeeper:
         filesystem = self._filesystem
         path = segment_path(self._directory, number)
         header = SegmentHeader(
-            int.from_bytes(os.urandom(FILE_ID_SIZE), "little"), number, durable, self._epoch, time.time_ns() // 1000
+            int.from_bytes(self._machine.random_bytes(FILE_ID_SIZE), "little"),
+            number,
+            durable,
+            self._epoch,
+            self._machine.time_us(),
         )
         if self._spares:
             source = self._spares.pop()
@@ -180,7 +176,7 @@ class Housekeeper:
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
         failure = None
         try:
-            write_checkpoint(self._filesystem, self._directory, checkpoint)
+            write_checkpoint(self._filesystem, self._directory, checkpoint, self._machine.time_us())
         except OSError as error:
             failure = error
         self.outcomes.append((checkpoint.sequence, failure))

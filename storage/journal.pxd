@@ -30,7 +30,6 @@ cdef class Journal:
     cdef list _segments                     # sealed, oldest first
     cdef int _unfinished                    # index of the first of them whose file is still open
     cdef Committer _committer
-    cdef object _thread
     cdef object _housekeeper
     cdef object _directory
     cdef object _options

@@ -3,6 +3,7 @@ from typing import final
 
 from storage.disk import Disk
 from storage.errors import JournalFailed
+from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.recovery import Recovery
 from storage.segment import Segment
@@ -28,6 +29,7 @@ class Journal:
         snapshot: Callable[[], bytes] | None = None,
         options: JournalOptions | None = None,
         disk: Disk | None = None,
+        machine: Machine | None = None,
     ) -> None: ...
     def append(self, kind: int, payload: bytes, unit_ends: bool = True) -> int: ...
     def retain(self, segment: Segment) -> None: ...

@@ -11,17 +11,16 @@ removal of the files.
 
 import logging
 import os
-import threading
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from storage.checkpoint import Checkpoint
-from storage.disk import Disk
 from storage.errors import JournalClosed, JournalFailed
 from storage.housekeeper import Housekeeper
 from storage.layout import segment_path
+from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.record import PAYLOAD_SIZE_MAX as PAYLOAD_SIZE_MAX_
 from storage.recovery import RECLAIMED_PAYLOAD
@@ -53,12 +52,13 @@ cdef class Journal:
 
     ``recovery`` has read the directory; its repairs are carried out here, which is the only file work done on the
     caller's thread. ``durable(batch)`` and ``failed(error)`` are called from ``on_commit_finished`` and ``close``.
-    ``snapshot()`` returns the owner's whole state as bytes; without it, segments with state records stay.
+    ``snapshot()`` returns the owner's whole state as bytes; without it, segments with state records stay. Threads,
+    time and chance are those of the ``machine``; ``disk`` takes the place of its disk.
 
     Raises OSError if the directory cannot be repaired. All methods are for one thread.
     """
 
-    def __init__(self, recovery, *, durable, failed, snapshot=None, options=None, disk=None):
+    def __init__(self, recovery, *, durable, failed, snapshot=None, options=None, disk=None, machine=None):
         recovery.apply()
         self._directory = recovery.directory
         self._options = options or JournalOptions()
@@ -76,11 +76,11 @@ cdef class Journal:
         self._reclaim_due = True
 
         self.completion_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._committer = Committer(disk or Disk(), self.completion_fd, recovery.sequence)
-        self._thread = threading.Thread(target=self._committer.run, name="journal-commit", daemon=True)
-        self._thread.start()
+        machine = machine or Machine()
+        self._committer = machine.committer(disk or machine.disk, self.completion_fd, recovery.sequence)
+        self._committer.start()
         self._housekeeper = Housekeeper(
-            recovery.filesystem, self._directory, self._options, self._epoch, self._committer, self._notify()
+            machine, recovery.filesystem, self._directory, self._options, self._epoch, self._committer, self._notify()
         )
         self._housekeeper.adopt(recovery.spares)
         self._capacity = self._options.segment_size if recovery.spares else self._options.first_segment_size
@@ -378,7 +378,6 @@ cdef class Journal:
     cdef int _shut(self) except -1:
         self._closed = True
         self._committer.stop()
-        self._thread.join()
         self._housekeeper.stop()
         os.close(self.completion_fd)
         self.completion_fd = -1
