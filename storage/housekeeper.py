@@ -53,6 +53,8 @@ class Housekeeper:
         self._notify = notify
         self._descriptors: dict[int, int] = {}
         self._spares: list[Path] = []
+        self._prepare_error = 0
+        self._reclaimable: deque[int] = deque()
         self._worker = machine.worker("journal-housekeeper")
 
     def adopt(self, spares: list[Path]) -> None:
@@ -99,11 +101,16 @@ class Housekeeper:
         )
 
     def _prepare(self, segment: Segment, size: int, durable: int) -> None:
+        # Behind a file that is missing there must be none: a gap in the numbers is taken for a loss.
+        if self._prepare_error:
+            self._committer.provide(segment, -1, 0, self._prepare_error)
+            return
         try:
             descriptor, header = self._prepare_file(segment.number, size, durable)
         except OSError as error:
             logger.warning("preparing %s failed: %s", segment_path(self._directory, segment.number), error)
-            self._committer.provide(segment, -1, 0, error.errno or errno.EIO)
+            self._prepare_error = error.errno or errno.EIO
+            self._committer.provide(segment, -1, 0, self._prepare_error)
             return
         self._descriptors[segment.number] = descriptor
         self._committer.provide(segment, descriptor, header.seed, 0)
@@ -158,20 +165,33 @@ class Housekeeper:
             self._filesystem.close(descriptor)
 
     def _reclaim(self, numbers: list[int]) -> None:
-        for number in numbers:
-            path = segment_path(self._directory, number)
-            spare = spare_path(self._directory, number)
+        # One after the other, so that a crash leaves no gap between those that are still there. What fails is tried
+        # again when the next ones are to go, and before them.
+        self._reclaimable.extend(numbers)
+        while self._reclaimable:
             try:
-                if self._has_use_for(path) and spare not in self._spares:
-                    self._filesystem.rename(path, spare)
-                    self._spares.append(spare)
-                else:
-                    self._filesystem.remove(path)
-                # One after the other, so that a crash leaves no gap between those that are still there.
-                self._filesystem.sync_directory(self._directory)
+                self._give_back(self._reclaimable[0])
             except OSError as error:
-                logger.warning("removing %s failed: %s", path, error)
+                logger.warning("removing %s failed: %s", segment_path(self._directory, self._reclaimable[0]), error)
                 return
+            self._reclaimable.popleft()
+
+    def _give_back(self, number: int) -> None:
+        path = segment_path(self._directory, number)
+        spare = spare_path(self._directory, number)
+        kept = False
+        try:
+            kept = self._has_use_for(path) and spare not in self._spares
+            if kept:
+                self._filesystem.rename(path, spare)
+            else:
+                self._filesystem.remove(path)
+        except FileNotFoundError:
+            kept = False  # It went the last time, and then the sync of the directory failed.
+        self._filesystem.sync_directory(self._directory)
+        # Not before its old name is gone for sure: overwritten under that name it would be a damaged segment.
+        if kept:
+            self._spares.append(spare)
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
         failure = None
