@@ -73,7 +73,7 @@ class SimulatedMachine(Machine):
         self.crashed = False
         self.broken: Exception | None = None
         self._running: list[object] = []
-        self._stalled_until_ms: dict[object, int] = {}
+        self._stalled_until_ms: dict[SimulatedWorker | SteppedCommitter, int] = {}
         disk.meanwhile = self._on_operation
 
     # What a journal asks
@@ -135,6 +135,13 @@ class SimulatedMachine(Machine):
         finally:
             self._running.remove(actor)
         return True
+
+    def wait_out_stalls(self) -> bool:
+        """Let time pass until somebody stalls no more. Returns whether anybody did."""
+        later = [at for actor, at in self._stalled_until_ms.items() if at > self.now_ms and actor.can_step]
+        if later:
+            self.now_ms = min(later)
+        return bool(later)
 
     def crash(self) -> None:
         """Let nobody do anything more."""

@@ -1,0 +1,247 @@
+"""What the simulated clients do: publish with confirms or in transactions, consume and settle, purge and delete."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from pamqp.commands import Basic, Confirm, Exchange, Queue, Tx
+
+from tests.simulation.broker_model import BrokerModel, Copy, Group, Message
+from tests.simulation.client import Client
+from tests.simulation.violation import Violation, demand
+from tests.support.in_process import InProcessBroker
+
+FANOUT = "fan"
+FANNED_OUT = ("q1", "q2", "ttl", "transient")
+SCRATCH = "scratch"
+DIRECT = ("q1", "q2", "ttl", "short", "transient", SCRATCH)
+DEAD_LETTER_QUEUES = {"ttl": "dead ttl", "short": "dead short"}
+CONSUMED = (*DIRECT, *DEAD_LETTER_QUEUES.values())
+BODY_SIZES = (0, 10, 100, 500, 3000, 9000)
+OUTSTANDING_MAX = 60
+
+
+class World:
+    """What clients share: the broker, what is known of it, and chance."""
+
+    def __init__(
+        self, broker: InProcessBroker, model: BrokerModel, chance: random.Random, run_turn: Callable[[], bool]
+    ) -> None:
+        self.broker = broker
+        self.model = model
+        self.chance = chance
+        self.run_turn = run_turn
+        self.queues: set[str] = set()
+
+
+class ModelledClient(Client):
+    """A client that tells the model what it does, and what is done to it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.broker, world.chance, world.run_turn)
+        self.world = world
+        self.model = world.model
+
+    def new_publish(self) -> tuple[Message, str, str, list[str]]:
+        """Return a message that is to be sent, its exchange and routing key, and the queues that these stand for."""
+        chance = self.chance
+        message = self.model.new_message(self, chance.random() < 0.8, chance.randint(0, chance.choice(BODY_SIZES)))
+        if chance.random() < 0.4:
+            return message, FANOUT, "", list(FANNED_OUT)
+        queue = chance.choice(DIRECT)
+        return message, "", queue, [queue]
+
+    def on_gone(self) -> None:
+        self.model.on_cut(self)
+
+    def existing(self, queues: list[str]) -> list[str]:
+        return [queue for queue in queues if queue in self.world.queues]
+
+
+class Publisher(ModelledClient):
+    """Publishes with confirms."""
+
+    def open(self) -> None:
+        super().open()
+        self.call(Confirm.Select(), Confirm.SelectOk)
+        self.outstanding: dict[int, Message] = {}
+        self.count = 0
+
+    def act(self) -> None:
+        if len(self.outstanding) >= OUTSTANDING_MAX:
+            return
+        message, exchange, routing_key, queues = self.new_publish()
+        self.count += 1
+        self.outstanding[self.count] = message
+        self.publish(
+            message.body,
+            exchange,
+            routing_key,
+            message.persistent,
+            lambda: self._on_taken_in(message, queues),
+        )
+
+    def _on_taken_in(self, message: Message, queues: list[str]) -> None:
+        self.model.on_published(message, self.existing(queues))
+
+    def on_method(self, method: Any) -> bool:
+        if not isinstance(method, (Basic.Ack, Basic.Nack)):
+            return False
+        tag = method.delivery_tag
+        confirmed = [number for number in self.outstanding if number == tag or (method.multiple and number < tag)]
+        demand(tag in confirmed, f"a publish is confirmed once: {tag}")
+        for number in confirmed:
+            message = self.outstanding.pop(number)
+            demand(message.published, f"what was not read yet is not confirmed: {number}")
+            if isinstance(method, Basic.Ack):
+                message.confirmed = True
+        return True
+
+
+class Consumer(ModelledClient):
+    """Consumes a queue, and settles in any way."""
+
+    queue: str
+
+    def open(self) -> None:
+        super().open()
+        self.held: dict[int, Copy] = {}
+        self.queue = self.chance.choice(CONSUMED)
+        self.call(Basic.Qos(prefetch_count=self.chance.choice([0, 1, 3, 20])), Basic.QosOk)
+        self.consume()
+
+    def consume(self) -> None:
+        if self.queue in self.world.queues:
+            self.call(Basic.Consume(queue=self.queue, consumer_tag="c"), Basic.ConsumeOk)
+
+    def on_delivery(self, method: Any, body: bytes) -> None:
+        copy = self.model.on_delivered(self.queue, body, method.redelivered, self)
+        self.held[method.delivery_tag] = copy
+
+    def on_method(self, method: Any) -> bool:
+        # The queue was deleted.
+        return isinstance(method, Basic.Cancel)
+
+    def act(self) -> None:
+        if not self.held:
+            return
+        tag = self.chance.choice(list(self.held))
+        multiple = self.chance.random() < 0.3
+        tags = [held for held in self.held if held == tag or (multiple and held < tag)]
+        copies = [self.held.pop(held) for held in tags]
+        how = self.chance.choice(["ack", "ack", "ack", "requeue", "reject"])
+        method: Any = Basic.Ack(tag, multiple)
+        if how != "ack":
+            method = Basic.Nack(tag, multiple, how == "requeue")
+        self.settle(method, copies, how)
+
+    def settle(self, method: Any, copies: list[Copy], how: str) -> None:
+        def on_taken_in() -> None:
+            for copy in copies:
+                self.model.on_settled(copy, self.queue, how)
+
+        self.send(method, on_taken_in)
+
+
+class Transactor(Consumer):
+    """Consumes and publishes in transactions."""
+
+    def open(self) -> None:
+        super().open()
+        self.call(Tx.Select(), Tx.SelectOk)
+        self.published: list[tuple[Message, list[str]]] = []
+        self.settled: list[tuple[Copy, str]] = []
+        self.committing: list[list[Message]] = []
+
+    def act(self) -> None:
+        fate = self.chance.random()
+        if fate < 0.45:
+            message, exchange, routing_key, queues = self.new_publish()
+            self.published.append((message, queues))
+            self.publish(message.body, exchange, routing_key, message.persistent, lambda: None)
+        elif fate < 0.8:
+            super().act()
+        elif self.published or self.settled:
+            published, settled = self.published, self.settled
+            self.published, self.settled = [], []
+            self.committing.append([message for message, _ in published])
+            self.send(Tx.Commit(), lambda: self._on_committed(published, settled))
+
+    def settle(self, method: Any, copies: list[Copy], how: str) -> None:
+        self.settled += [(copy, how) for copy in copies]
+        self.send(method)
+
+    def _on_committed(self, published: list[tuple[Message, list[str]]], settled: list[tuple[Copy, str]]) -> None:
+        group = Group(self.model.life)
+        self.model.groups.append(group)
+        for message, queues in published:
+            self.model.on_published(message, self.existing(queues), group)
+        for copy, how in settled:
+            self.model.on_settled(copy, self.queue, how, group)
+
+    def on_method(self, method: Any) -> bool:
+        if isinstance(method, Tx.CommitOk):
+            if not self.committing:
+                raise Violation("a commit is answered once")
+            for message in self.committing.pop(0):
+                demand(message.published, "what was not read yet is not committed")
+                message.confirmed = True
+            return True
+        return super().on_method(method)
+
+
+class Administrator(ModelledClient):
+    """Declares what there is, and purges and deletes now and then."""
+
+    def set_up(self) -> None:
+        """Declare everything; what is there already has to be as it was declared."""
+        self.call(Exchange.Declare(exchange=FANOUT, exchange_type="fanout", durable=True), Exchange.DeclareOk)
+        for queue in CONSUMED:
+            self.declare(queue)
+        for queue in FANNED_OUT:
+            self.call(Queue.Bind(queue=queue, exchange=FANOUT), Queue.BindOk)
+
+    def declare(self, queue: str) -> None:
+        arguments: dict[str, Any] = {}
+        if queue in DEAD_LETTER_QUEUES:
+            arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD_LETTER_QUEUES[queue]}
+            arguments |= {"x-message-ttl": 3000} if queue == "ttl" else {"x-max-length": 4}
+        method = Queue.Declare(queue=queue, durable=queue != "transient", arguments=arguments)
+        self.call(method, Queue.DeclareOk, lambda: self.world.queues.add(queue))
+
+    def act(self) -> None:
+        if self.chance.random() < 0.5:
+            queue = self.chance.choice(CONSUMED)
+            if queue in self.world.queues:
+                self.call(Queue.Purge(queue=queue), Queue.PurgeOk, lambda: self._on_purged(queue))
+        elif SCRATCH in self.world.queues:
+            emptied: list[Copy] = []
+            self.call(Queue.Delete(queue=SCRATCH), Queue.DeleteOk, lambda: self._on_deleted(emptied))
+            self.model.on_deleted(emptied)
+        else:
+            self.declare(SCRATCH)
+
+    def _on_purged(self, queue: str) -> None:
+        self.model.on_emptied(queue)
+
+    def _on_deleted(self, emptied: list[Copy]) -> None:
+        self.world.queues.discard(SCRATCH)
+        emptied += self.model.on_emptied(SCRATCH)
+
+
+class Auditor(ModelledClient):
+    """Reads all queues, settles nothing, and goes."""
+
+    def audit(self) -> dict[str, list[Copy]]:
+        """Return what is in the queues."""
+        self.found: dict[str, list[Copy]] = {queue: [] for queue in CONSUMED if queue in self.world.queues}
+        for queue in self.found:
+            self.call(Basic.Consume(queue=queue, consumer_tag=queue), Basic.ConsumeOk)
+        # Deliveries come before the answer to something that was asked for later.
+        while self.run_turn() or self.network.sent:
+            self.receive(len(self.network.sent))
+        return self.found
+
+    def on_delivery(self, method: Any, body: bytes) -> None:
+        queue = method.consumer_tag
+        self.found[queue].append(self.model.on_delivered(queue, body, method.redelivered, self, audit=True))
