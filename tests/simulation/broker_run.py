@@ -28,7 +28,8 @@ from tests.support.in_process import InProcessBroker
 
 DIRECTORY = Path("/vhost")
 LIVES_MAX = 4
-STEPS_MAX = 500
+STEPS_MAX = (100, 400, 1500)
+ACTS_MAX = (1, 1, 5)
 CLIENTS_MAX = 6
 SEGMENT_SIZES = (4096, 8192, 16384, 65536)
 ROLES: tuple[type[ModelledClient], ...] = (Publisher, Publisher, Consumer, Consumer, Transactor)
@@ -61,7 +62,7 @@ class BrokerRun:
             self.trace.note(f"{self.weather} {self.options}")
             for _ in range(self.chance.randint(1, LIVES_MAX)):
                 self.disk.faults = self.weather.faults(self.chance, self.disk.operation_count)
-                self.live(self.chance.randrange(STEPS_MAX))
+                self.live(self.chance.randrange(1, self.chance.choice(STEPS_MAX)))
             self.disk.faults = Faults()
             self.live(0)
         finally:
@@ -95,7 +96,7 @@ class BrokerRun:
         self.crash()
 
     def begin(self, audit: bool) -> None:
-        self.world = World(self.broker, self.model, self.chance, self.run_turn)
+        self.world = World(self.broker, self.model, self.chance, self.run_turn, self.trace.note)
         self.administrator = Administrator(self.world)
         self.administrator.open()
         self.administrator.set_up()
@@ -178,7 +179,8 @@ class BrokerRun:
             self.clients.remove(client)
             client.cut()
         elif fate < 0.4:
-            client.act()
+            for _ in range(self.chance.randint(1, self.chance.choice(ACTS_MAX))):
+                client.act()
         elif fate < 0.7:
             if client.can_hand_over:
                 self.trace.note(f"octets {size}")

@@ -25,12 +25,18 @@ class World:
     """What clients share: the broker, what is known of it, and chance."""
 
     def __init__(
-        self, broker: InProcessBroker, model: BrokerModel, chance: random.Random, run_turn: Callable[[], bool]
+        self,
+        broker: InProcessBroker,
+        model: BrokerModel,
+        chance: random.Random,
+        run_turn: Callable[[], bool],
+        note: Callable[[str], None],
     ) -> None:
         self.broker = broker
         self.model = model
         self.chance = chance
         self.run_turn = run_turn
+        self.note = note
         self.queues: set[str] = set()
 
 
@@ -50,6 +56,11 @@ class ModelledClient(Client):
             return message, FANOUT, "", list(FANNED_OUT)
         queue = chance.choice(DIRECT)
         return message, "", queue, [queue]
+
+    def on_delivered(self, queue: str, method: Any, body: bytes, audit: bool = False) -> Copy:
+        copy = self.model.on_delivered(queue, body, method.redelivered, self, audit=audit)
+        self.world.note(f"{copy} from {queue}, tag {method.delivery_tag}{' again' if method.redelivered else ''}")
+        return copy
 
     def on_gone(self) -> None:
         self.model.on_cut(self)
@@ -83,6 +94,7 @@ class Publisher(ModelledClient):
 
     def _on_taken_in(self, message: Message, queues: list[str]) -> None:
         self.model.on_published(message, self.existing(queues))
+        self.world.note(f"message {message.number} to {queues}")
 
     def on_method(self, method: Any) -> bool:
         if not isinstance(method, (Basic.Ack, Basic.Nack)):
@@ -93,6 +105,7 @@ class Publisher(ModelledClient):
         for number in confirmed:
             message = self.outstanding.pop(number)
             demand(message.published, f"what was not read yet is not confirmed: {number}")
+            self.world.note(f"message {message.number} {method.name}")
             if isinstance(method, Basic.Ack):
                 message.confirmed = True
         return True
@@ -115,8 +128,7 @@ class Consumer(ModelledClient):
             self.call(Basic.Consume(queue=self.queue, consumer_tag="c"), Basic.ConsumeOk)
 
     def on_delivery(self, method: Any, body: bytes) -> None:
-        copy = self.model.on_delivered(self.queue, body, method.redelivered, self)
-        self.held[method.delivery_tag] = copy
+        self.held[method.delivery_tag] = self.on_delivered(self.queue, method, body)
 
     def on_method(self, method: Any) -> bool:
         # The queue was deleted.
@@ -141,6 +153,7 @@ class Consumer(ModelledClient):
                 self.model.on_settled(copy, self.queue, how)
 
         self.send(method, on_taken_in)
+        self.world.note(f"{how} {method.delivery_tag}")
 
 
 class Transactor(Consumer):
@@ -244,4 +257,4 @@ class Auditor(ModelledClient):
 
     def on_delivery(self, method: Any, body: bytes) -> None:
         queue = method.consumer_tag
-        self.found[queue].append(self.model.on_delivered(queue, body, method.redelivered, self, audit=True))
+        self.found[queue].append(self.on_delivered(queue, method, body, audit=True))

@@ -54,7 +54,7 @@ def pieces(write: Write, chance: random.Random) -> list[Write]:
     ]
 
 
-class Interrupted(OSError):
+class Interrupted(OSError):  # noqa: N818 - one among many errors
     """An operation has begun, and did not succeed."""
 
 
@@ -87,12 +87,14 @@ class Inode:
 class Faults:
     """What goes wrong, by the number of the operation.
 
-    ``errors`` are the operations that fail, and with which errno; ``power_off_at`` is the first one that is not done
-    any more. ``lies`` is the number of syncs, -1 for all of them, that do nothing and say nothing.
+    ``errors`` are the operations that fail, and with which errno. ``power_off_at`` is the first one that is not done
+    any more; of a write there are its first ``torn_at`` bytes then, where that is given. ``lies`` is the number of
+    syncs, -1 for all of them, that do nothing and say nothing.
     """
 
     errors: dict[int, int] = field(default_factory=dict)
     power_off_at: int | None = None
+    torn_at: int | None = None
     lies: int = 0
 
 
@@ -105,6 +107,7 @@ class SimulatedDisk:
         self.meanwhile: Callable[[str], None] = lambda _: None
         self.is_off = False
         self.operation_count = 0
+        self.write_sizes: dict[int, int] = {}
         self.error_count = 0
         self.lie_count = 0
         self.names: dict[str, Inode] = {}
@@ -192,10 +195,15 @@ class SimulatedDisk:
         try:
             self._step(f"write {len(data)} at {offset}")
         except Interrupted:
+            if self.faults.torn_at is not None:
+                inode.write((offset, bytes(data[: self.faults.torn_at])))
+                inode.sync()
+                raise
             # A write that fails, or during which the power went, may have written any part.
             inode.write((offset, bytes(data[: self.chance.randint(0, len(data))])))
             raise
         inode.write((offset, bytes(data)))
+        self.write_sizes[self.operation_count] = len(data)
 
     def allocate(self, descriptor: int, size: int) -> None:
         self._step(f"allocate {size}")

@@ -15,7 +15,7 @@ NESTING_MAX = 3
 STALL_MS_MAX = 60_000
 
 
-class Stuck(Exception):
+class Stuck(Exception):  # noqa: N818 - who raises it has done nothing wrong
     """Somebody waits for what will never be."""
 
 

@@ -1,7 +1,7 @@
 """What a simulation reports."""
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818 - no error of the program that finds it
     """A promise was not kept."""
 
 
