@@ -22,6 +22,7 @@ CALM = Weather()
 FAILING = Weather(fails=True)
 ROTTING = Weather(rots=True)
 SEEDS_MAX = 400
+PATIENCE_S = 3
 
 
 def found(run_class, weather, words):
@@ -145,6 +146,48 @@ def test_messages_that_come_back_in_another_order(monkeypatch):
 
     monkeypatch.setattr(replay.Replay, "take_records", reversing)
     assert found(BrokerRun, CALM, "in the order of their publishing")
+
+
+def test_confirms_that_lose_patience_with_a_stalled_sync(monkeypatch):
+    def is_late(vhost):
+        return vhost.journal.journal.in_flight_seconds > PATIENCE_S
+
+    def durable_batch(vhost):
+        journal = vhost.journal.journal
+        return journal.open_batch if is_late(vhost) else journal.durable_batch
+
+    commit = VirtualHost._commit
+
+    def impatient(self):
+        commit(self)
+        if is_late(self):
+            self._journal_durable()
+
+    monkeypatch.setattr(VirtualHost, "durable_batch", property(durable_batch))
+    monkeypatch.setattr(VirtualHost, "_commit", impatient)
+    assert found(BrokerRun, CALM, "what was confirmed and not settled is there")
+
+
+def test_a_fan_out_of_which_a_part_comes_back(monkeypatch):
+    decode_publish = replay.decode_publish
+
+    def partly(payload, timed):
+        targets, message = decode_publish(payload, timed)
+        return targets[: 1 + len(payload) % 3], message
+
+    monkeypatch.setattr(replay, "decode_publish", partly)
+    assert found(BrokerRun, CALM, "what happens together outlives a crash together")
+
+
+def test_messages_that_come_back_elsewhere(monkeypatch):
+    decode_publish = replay.decode_publish
+
+    def astray(payload, timed):
+        targets, message = decode_publish(payload, timed)
+        return [(number % 3 + 1, position) for number, position in targets], message
+
+    monkeypatch.setattr(replay, "decode_publish", astray)
+    assert found(BrokerRun, CALM, "a message is where it was routed to")
 
 
 def test_a_transaction_in_several_units(monkeypatch):
