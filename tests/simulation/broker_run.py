@@ -13,6 +13,7 @@ from tests.simulation.clients import (
     Administrator,
     Auditor,
     Consumer,
+    Getter,
     ModelledClient,
     Publisher,
     Transactor,
@@ -32,7 +33,7 @@ STEPS_MAX = (100, 400, 1500)
 ACTS_MAX = (1, 1, 5)
 CLIENTS_MAX = 6
 SEGMENT_SIZES = (4096, 8192, 16384, 65536)
-ROLES: tuple[type[ModelledClient], ...] = (Publisher, Publisher, Consumer, Consumer, Transactor)
+ROLES: tuple[type[ModelledClient], ...] = (Publisher, Publisher, Publisher, Consumer, Consumer, Getter, Transactor)
 SLEEPS_MS = (0, 0, 1, 20, 500, 4000)
 PIECE_SIZES = (1, 7, 100, 5000, 1 << 18)
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from pamqp.commands import Basic, Confirm, Exchange, Queue, Tx
+from pamqp.commands import Basic, Channel, Confirm, Exchange, Queue, Tx
 
 from tests.simulation.broker_model import BrokerModel, Copy, Group, Message
 from tests.simulation.client import Client
@@ -14,9 +14,16 @@ from tests.support.in_process import InProcessBroker
 FANOUT = "fan"
 FANNED_OUT = ("q1", "q2", "ttl", "transient")
 SCRATCH = "scratch"
-DIRECT = ("q1", "q2", "ttl", "short", "transient", SCRATCH)
-DEAD_LETTER_QUEUES = {"ttl": "dead ttl", "short": "dead short"}
-CONSUMED = (*DIRECT, *DEAD_LETTER_QUEUES.values())
+REFUSING = "refusing"
+DIRECT = ("q1", "q2", "ttl", "short", "limited", "transient", SCRATCH)
+DEAD_LETTER_QUEUES = {"ttl": "dead ttl", "short": "dead short", "limited": "dead limited"}
+CONSUMED = (*DIRECT, REFUSING, *DEAD_LETTER_QUEUES.values())
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "ttl": {"x-message-ttl": 3000},
+    "short": {"x-max-length": 4},
+    "limited": {"x-queue-type": "quorum", "x-delivery-limit": 2},
+    REFUSING: {"x-max-length": 3, "x-overflow": "reject-publish"},
+}
 BODY_SIZES = (0, 10, 100, 500, 3000, 9000)
 OUTSTANDING_MAX = 60
 
@@ -82,6 +89,8 @@ class Publisher(ModelledClient):
         if len(self.outstanding) >= OUTSTANDING_MAX:
             return
         message, exchange, routing_key, queues = self.new_publish()
+        if self.chance.random() < 0.1:
+            exchange, routing_key, queues = "", REFUSING, [REFUSING]
         self.count += 1
         self.outstanding[self.count] = message
         self.publish(
@@ -108,6 +117,9 @@ class Publisher(ModelledClient):
             self.world.note(f"message {message.number} {method.name}")
             if isinstance(method, Basic.Ack):
                 message.confirmed = True
+            else:
+                demand([copy.homes for copy in message.copies] == [(REFUSING,)], f"nothing is refused: {number}")
+                message.published = False
         return True
 
 
@@ -119,6 +131,8 @@ class Consumer(ModelledClient):
     def open(self) -> None:
         super().open()
         self.held: dict[int, Copy] = {}
+        self.tags: list[int] = []
+        self.is_closing = False
         self.queue = self.chance.choice(CONSUMED)
         self.call(Basic.Qos(prefetch_count=self.chance.choice([0, 1, 3, 20])), Basic.QosOk)
         self.consume()
@@ -128,24 +142,46 @@ class Consumer(ModelledClient):
             self.call(Basic.Consume(queue=self.queue, consumer_tag="c"), Basic.ConsumeOk)
 
     def on_delivery(self, method: Any, body: bytes) -> None:
-        self.held[method.delivery_tag] = self.on_delivered(self.queue, method, body)
+        if not self.is_closing:
+            self.held[method.delivery_tag] = self.on_delivered(self.queue, method, body)
 
     def on_method(self, method: Any) -> bool:
         # The queue was deleted.
         return isinstance(method, Basic.Cancel)
 
     def act(self) -> None:
+        if self.chance.random() < 0.03:
+            self.stop_and_go()
+            return
         if not self.held:
             return
         tag = self.chance.choice(list(self.held))
         multiple = self.chance.random() < 0.3
         tags = [held for held in self.held if held == tag or (multiple and held < tag)]
+        self.tags = tags
         copies = [self.held.pop(held) for held in tags]
         how = self.chance.choice(["ack", "ack", "ack", "requeue", "reject"])
         method: Any = Basic.Ack(tag, multiple)
         if how != "ack":
             method = Basic.Nack(tag, multiple, how == "requeue")
         self.settle(method, copies, how)
+
+    def stop_and_go(self) -> None:
+        """Cancel the consumer, or close the channel, and begin again."""
+        if self.chance.random() < 0.5:
+            self.call(Basic.Cancel(consumer_tag="c"), Basic.CancelOk)
+            self.consume()
+            return
+        self.held.clear()
+        self.call(Channel.Close(200, "", 0, 0), Channel.CloseOk, self.on_channel_closed)
+        self.is_closing = False
+        self.call(Channel.Open(), Channel.OpenOk)
+        self.consume()
+
+    def on_channel_closed(self) -> None:
+        # What the broker has sent before is in its queue again.
+        self.is_closing = True
+        self.on_gone()
 
     def settle(self, method: Any, copies: list[Copy], how: str) -> None:
         def on_taken_in() -> None:
@@ -156,15 +192,48 @@ class Consumer(ModelledClient):
         self.world.note(f"{how} {method.delivery_tag}")
 
 
+class Getter(Consumer):
+    """Gets messages one by one."""
+
+    def consume(self) -> None:
+        """Begin with nothing, and with a queue that nobody deletes meanwhile."""
+        if self.queue == SCRATCH:
+            self.queue = "q1"
+
+    def stop_and_go(self) -> None:
+        """Get another one."""
+        if self.queue in self.world.queues:
+            self.send(Basic.Get(queue=self.queue))
+
+    def act(self) -> None:
+        if self.chance.random() < 0.6:
+            self.stop_and_go()
+        else:
+            super().act()
+
+    def on_method(self, method: Any) -> bool:
+        return isinstance(method, Basic.GetEmpty)
+
+
 class Transactor(Consumer):
     """Consumes and publishes in transactions."""
 
     def open(self) -> None:
         super().open()
         self.call(Tx.Select(), Tx.SelectOk)
+        self.taken: dict[int, Copy] = {}
         self.published: list[tuple[Message, list[str]]] = []
         self.settled: list[tuple[Copy, str]] = []
         self.committing: list[list[Message]] = []
+
+    def stop_and_go(self) -> None:
+        """Roll back: what was settled is held again, and what was published is not."""
+        self.call(Tx.Rollback(), Tx.RollbackOk)
+        self.published.clear()
+        self.held.update(self.taken)
+        self.held = dict(sorted(self.held.items()))
+        self.taken.clear()
+        self.settled.clear()
 
     def act(self) -> None:
         fate = self.chance.random()
@@ -177,11 +246,13 @@ class Transactor(Consumer):
         elif self.published or self.settled:
             published, settled = self.published, self.settled
             self.published, self.settled = [], []
+            self.taken.clear()
             self.committing.append([message for message, _ in published])
             self.send(Tx.Commit(), lambda: self._on_committed(published, settled))
 
     def settle(self, method: Any, copies: list[Copy], how: str) -> None:
         self.settled += [(copy, how) for copy in copies]
+        self.taken.update(zip(self.tags, copies, strict=True))
         self.send(method)
 
     def _on_committed(self, published: list[tuple[Message, list[str]]], settled: list[tuple[Copy, str]]) -> None:
@@ -215,10 +286,9 @@ class Administrator(ModelledClient):
             self.call(Queue.Bind(queue=queue, exchange=FANOUT), Queue.BindOk)
 
     def declare(self, queue: str) -> None:
-        arguments: dict[str, Any] = {}
+        arguments = dict(ARGUMENTS.get(queue, {}))
         if queue in DEAD_LETTER_QUEUES:
-            arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD_LETTER_QUEUES[queue]}
-            arguments |= {"x-message-ttl": 3000} if queue == "ttl" else {"x-max-length": 4}
+            arguments |= {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD_LETTER_QUEUES[queue]}
         method = Queue.Declare(queue=queue, durable=queue != "transient", arguments=arguments)
         self.call(method, Queue.DeclareOk, lambda: self.world.queues.add(queue))
 

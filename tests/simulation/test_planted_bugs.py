@@ -12,7 +12,9 @@ from storage.errors import JournalDamaged
 from storage.housekeeper import Housekeeper
 from storage.layout import segment_path
 from storage.recovery import Case, Recovery
+from tests.simulation import broker_run
 from tests.simulation.broker_run import BrokerRun
+from tests.simulation.clients import Transactor
 from tests.simulation.disk import Faults, Inode, SimulatedDisk
 from tests.simulation.journal_run import JournalRun
 from tests.simulation.violation import Violation
@@ -88,6 +90,17 @@ def test_a_file_prepared_behind_one_that_could_not_be(monkeypatch):
         prepare(self, segment, size, durable)
 
     monkeypatch.setattr(Housekeeper, "_prepare", going_on)
+    assert found(JournalRun, FAILING, "NUMBER_GAP")
+
+
+def test_a_removal_that_is_not_tried_again(monkeypatch):
+    reclaim = Housekeeper._reclaim
+
+    def forgetting(self, numbers):
+        reclaim(self, numbers)
+        self._reclaimable.clear()
+
+    monkeypatch.setattr(Housekeeper, "_reclaim", forgetting)
     assert found(JournalRun, FAILING, "NUMBER_GAP")
 
 
@@ -211,6 +224,7 @@ def test_a_transaction_in_several_units(monkeypatch):
         return journal.journal.open_batch
 
     monkeypatch.setattr(Transaction, "commit", piecemeal)
+    monkeypatch.setattr(broker_run, "ROLES", (Transactor,))
     assert found(BrokerRun, CALM, "what happens together outlives a crash together")
 
 
