@@ -69,11 +69,16 @@ class Message:
 
 
 class BrokerModel:
-    """The history of one virtual host through all its lives."""
+    """The history of one virtual host through all its lives.
+
+    ``declared`` and ``bound`` are the queues of which the broker has said that they are, and stay.
+    """
 
     def __init__(self, dead_letter_queues: dict[str, str], transient_queues: Iterable[str]) -> None:
         self.dead_letter_queues = dead_letter_queues
         self.transient_queues = set(transient_queues)
+        self.declared: set[str] = set()
+        self.bound: set[str] = set()
         self.life = 0
         self.messages: list[Message] = []
         self.copies: list[Copy] = []

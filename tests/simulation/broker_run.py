@@ -198,6 +198,8 @@ class BrokerRun:
         for client in self.clients:
             if isinstance(client, Publisher) and not client.gone:
                 demand(not client.outstanding, f"each publish is confirmed: {sorted(client.outstanding)}")
+            if isinstance(client, Transactor) and not client.gone:
+                demand(not client.committing, "each commit is answered")
         for client in [*self.clients, self.administrator]:
             client.cut()
         self.finish()

@@ -278,19 +278,26 @@ class Administrator(ModelledClient):
     """Declares what there is, and purges and deletes now and then."""
 
     def set_up(self) -> None:
-        """Declare everything; what is there already has to be as it was declared."""
+        """Declare everything that is not there for sure; what is, has to be found."""
         self.call(Exchange.Declare(exchange=FANOUT, exchange_type="fanout", durable=True), Exchange.DeclareOk)
         for queue in CONSUMED:
             self.declare(queue)
         for queue in FANNED_OUT:
-            self.call(Queue.Bind(queue=queue, exchange=FANOUT), Queue.BindOk)
+            if queue not in self.model.bound:
+                self.call(Queue.Bind(queue=queue, exchange=FANOUT), Queue.BindOk)
+                if queue != "transient":
+                    self.model.bound.add(queue)
 
     def declare(self, queue: str) -> None:
         arguments = dict(ARGUMENTS.get(queue, {}))
         if queue in DEAD_LETTER_QUEUES:
             arguments |= {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD_LETTER_QUEUES[queue]}
         method = Queue.Declare(queue=queue, durable=queue != "transient", arguments=arguments)
+        if queue in self.model.declared:
+            method = Queue.Declare(queue=queue, passive=True)
         self.call(method, Queue.DeclareOk, lambda: self.world.queues.add(queue))
+        if queue != "transient":
+            self.model.declared.add(queue)
 
     def act(self) -> None:
         if self.chance.random() < 0.5:
@@ -298,6 +305,7 @@ class Administrator(ModelledClient):
             if queue in self.world.queues:
                 self.call(Queue.Purge(queue=queue), Queue.PurgeOk, lambda: self._on_purged(queue))
         elif SCRATCH in self.world.queues:
+            self.model.declared.discard(SCRATCH)
             emptied: list[Copy] = []
             self.call(Queue.Delete(queue=SCRATCH), Queue.DeleteOk, lambda: self._on_deleted(emptied))
             self.model.on_deleted(emptied)

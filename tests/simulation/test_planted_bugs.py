@@ -203,6 +203,29 @@ def test_messages_that_come_back_elsewhere(monkeypatch):
     assert found(BrokerRun, CALM, "a message is where it was routed to")
 
 
+def test_bindings_that_are_gone_after_a_start(monkeypatch):
+    define = replay.Replay._define
+
+    def forgetting(self, definition):
+        define(self, definition)
+        self.bindings.clear()
+
+    monkeypatch.setattr(replay.Replay, "_define", forgetting)
+    assert found(BrokerRun, CALM, "what was confirmed and not settled is there")
+
+
+def test_queues_that_are_gone_after_a_start(monkeypatch):
+    define = replay.Replay._define
+
+    def forgetting(self, definition):
+        define(self, definition)
+        if isinstance(definition, replay.QueueDeclared) and definition.name == "dead short":
+            del self.queues[definition.number]
+
+    monkeypatch.setattr(replay.Replay, "_define", forgetting)
+    assert found(BrokerRun, CALM, "no queue 'dead short'")
+
+
 def test_a_transaction_in_several_units(monkeypatch):
     class NoUnits:
         def begin_unit(self):

@@ -26,8 +26,8 @@ SWEPT = (1, 2, 3)
 TORN = 4
 
 FOUND_ONCE = {
-    "a segment prepared behind one that could not be": ("journal", 14),
-    "a segment removed before one that could not be": ("journal", 61),
+    "a segment prepared behind one that could not be": ("journal", 35),
+    "a segment removed before one that could not be": ("journal", 328),
 }
 
 

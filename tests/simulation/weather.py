@@ -9,6 +9,7 @@ from tests.simulation.disk import Faults
 ERRORS = (errno.EIO, errno.ENOSPC)
 OPERATIONS_PER_LIFE = 400
 SOON = 12
+FULL_MAX = 60
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Weather:
         if chance.random() < 0.5:
             faults.power_off_at = operation_count + chance.randrange(1, OPERATIONS_PER_LIFE)
         if self.fails and chance.random() < 0.7:
+            if chance.random() < 0.3:
+                # A disk that is full for a while.
+                at = operation_count + chance.randrange(1, OPERATIONS_PER_LIFE)
+                faults.errors |= dict.fromkeys(range(at, at + chance.randrange(FULL_MAX)), errno.ENOSPC)
             for _ in range(chance.randint(1, 3)):
                 at = operation_count + chance.randrange(1, OPERATIONS_PER_LIFE)
                 faults.errors[at] = chance.choice(ERRORS)
