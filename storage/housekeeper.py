@@ -116,10 +116,7 @@ class Housekeeper:
                 logger.warning("the spare file %s is of no use: %s", path, error)
 
     def _has_use_for(self, path: Path) -> bool:
-        return (
-            len(self._spares) < self._spare_files_max
-            and self._filesystem.size(path) == self._options.segment_size
-        )
+        return len(self._spares) < self._spare_files_max and self._filesystem.size(path) == self._options.segment_size
 
     def _prepare(self, segment: Segment, size: int, durable: int) -> None:
         number = segment.number
