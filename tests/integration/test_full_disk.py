@@ -190,13 +190,15 @@ def test_what_there_is_no_room_for_waits_until_there_is(disk: SmallDisk, start_o
 def fill_to_the_last_octet(broker: BrokerProcess, disk: SmallDisk) -> Publisher:
     """Let the journal have no room for what it has to write, not even in a segment that was there before."""
     publisher = Publisher(broker.connect().open())
+    for _ in range(20):
+        publisher.publish()
+    publisher.await_confirms()
     disk.fill()
-    publisher.publish_until_blocked()
-    # Every publisher gets one message in before it is stopped, and large ones need no more than one.
-    large = broker.connect().open()
-    large.channel().publish(bytes(3 * MEBIBYTE), "work", properties=PERSISTENT)
-    large.expect(Connection.Blocked)
+    publisher.publish(8 * MEBIBYTE)
     until(health_says(broker, 503, "disk full: nothing is confirmed in vhost '/'"))
+    publisher.publish()
+    assert publisher.client.expect(Connection.Blocked).reason == "low on disk"
+    assert publisher.confirmed == 20
     return publisher
 
 

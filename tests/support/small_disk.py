@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 MEBIBYTE = 1 << 20
+SLACK_BYTES = 32_768
 
 
 class SmallDisk:
@@ -31,15 +32,14 @@ class SmallDisk:
         """Take all room but so much."""
         with self._ballast.open("ab") as file:
             wanted = self.free_bytes - leave_bytes
-            start = file.tell()
-            while wanted > 0:
+            while wanted > SLACK_BYTES:
                 try:
-                    os.posix_fallocate(file.fileno(), start, wanted)
+                    os.posix_fallocate(file.fileno(), file.tell(), wanted)
+                    file.seek(0, os.SEEK_END)
+                    wanted = self.free_bytes - leave_bytes
                 except OSError:
                     # The file system needs some of it for itself.
-                    wanted = wanted * 15 // 16 if wanted > 65_536 else 0
-                else:
-                    break
+                    wanted = wanted * 7 // 8
 
     def make_room(self) -> None:
         """Give back what ``fill`` took."""
