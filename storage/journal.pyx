@@ -338,7 +338,9 @@ cdef class Journal:
     def _postpone(self, subject, obstacle, again):
         if self._postponed.add(subject, obstacle, again):
             self.housekeeping_failures += subject is not self._other
-            logger.warning("%s; it will be tried again", obstacle)
+            # Of a full disk the owner makes more than a line in the log.
+            level = logging.INFO if obstacle.is_full_disk else logging.WARNING
+            logger.log(level, "%s; it will be tried again", obstacle)
 
     cdef int _collect_outcomes(self) except -1:
         while self._housekeeper.outcomes:
