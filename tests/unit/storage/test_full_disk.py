@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,11 +120,10 @@ def test_the_alarm_comes_while_there_is_still_a_segment_to_write_into():
     disk = SmallDisk(2 * SIZE)
     owner = open_on(disk)
     journal = owner.journal
-    while journal.out_of_room is None:
+    while journal.current.number == 1:
         append(owner, bytes(900))
         owner.commit()
-        if len(owner.durable) > 100:
-            pytest.fail("nothing was refused")
+    owner.wait(lambda: journal.out_of_room is not None)
     assert not journal.stuck
     append(owner, b"confirmed in spite of it")
     owner.commit()
@@ -196,8 +196,7 @@ def test_room_that_the_journal_itself_gives_back_is_enough():
     wait_patiently(owner, lambda: journal.out_of_room is None)
     for _ in range(40):
         journal.append(1, bytes(900))
-        owner.commit()
-        wait_patiently(owner, lambda: journal.out_of_room is None)
+        wait_patiently(owner, lambda: journal.pending_batch == 0 and journal.out_of_room is None)
     assert journal.current.number > 10
     journal.close()
 
@@ -277,12 +276,48 @@ def test_segments_are_prepared_in_order_even_if_one_could_not_be():
     assert len(recover(disk.files)[0]) == 12
 
 
+@pytest.mark.parametrize("operation", ["open", "allocate", "write", "sync", "rename"])
+def test_a_segment_that_cannot_be_prepared_ends_the_journal_when_it_is_needed(operation, caplog):
+    disk = SimulatedDisk()
+    owner = open_on(disk)
+    journal = owner.journal
+    append(owner, b"confirmed")
+    owner.commit()
+    owner.wait(lambda: len([name for name in disk.files if name.startswith("segment-")]) == 2)
+
+    def fail(*arguments: object, **keywords: object) -> object:
+        # What the commit thread does with the same disk goes on working.
+        if threading.current_thread().name == "journal-housekeeper":
+            raise OSError(errno.EIO, "input/output error")
+        return original(*arguments, **keywords)
+
+    original = getattr(disk, operation)
+    setattr(disk, operation, fail)
+    while not journal.failed:
+        append(owner, bytes(900))
+        owner.wait(lambda: journal.failed or journal.pending_batch == 0)
+    (failure,) = owner.failures
+    assert (failure.operation, failure.errno) == ("preparing", errno.EIO)
+    assert failure.file.name == "segment-0000000000000003"
+    assert len(owner.durable) >= 5
+    assert journal.housekeeping_failures >= 1
+    assert f"preparing {failure.file} failed" in caplog.text
+    # A full disk would be waited for; this is the end.
+    journal.retry()
+    confirmed = list(owner.durable)
+    journal.close()
+    assert owner.durable == confirmed
+    records, _ = recover(disk.files)
+    assert len(records) >= len(confirmed)
+
+
 def test_what_could_not_be_prepared_leaves_no_file_behind():
     disk = SmallDisk(2 * SIZE)
     owner = open_on(disk)
-    while owner.journal.out_of_room is None:
+    while owner.journal.current.number == 1:
         append(owner, bytes(900))
         owner.commit()
+    owner.wait(lambda: owner.journal.out_of_room is not None)
     owner.journal.abandon()
     assert not [name for name in disk.files if name.endswith(".tmp")]
 
@@ -312,9 +347,8 @@ def test_a_newer_checkpoint_takes_the_place_of_one_without_room():
     journal = owner.journal
     while journal.checkpoint_sequence == 0:
         journal.append(STATE, bytes(900))
-        owner.commit()
-        journal.retry()
-    owner.wait(lambda: journal.out_of_room is None)
+        wait_patiently(owner, lambda: journal.pending_batch == 0)
+    wait_patiently(owner, lambda: journal.out_of_room is None)
     journal.close()
     assert recover(disk.files)[1].checkpoint.payload == b"newer"
 
