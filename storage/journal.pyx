@@ -356,6 +356,7 @@ cdef class Journal:
                 if obstacle.is_full_disk or not isinstance(subject, (Segment, Checkpoint)):
                     self._postpone(subject, obstacle, again)
                 else:
+                    self._postponed.remove(subject)
                     self.housekeeping_failures += 1
                     logger.error("%s", obstacle)
             elif not self.failed:

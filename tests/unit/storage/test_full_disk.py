@@ -315,6 +315,33 @@ def test_a_segment_that_cannot_be_prepared_ends_the_journal_when_it_is_needed(op
     assert len(records) >= len(confirmed)
 
 
+def test_a_disk_that_was_full_and_fails_then_is_waited_for_no_longer():
+    class FullThenBroken(SimulatedDisk):
+        code = errno.ENOSPC
+
+        def allocate(self, descriptor: int, size: int) -> None:
+            if "segment-0000000000000003.tmp" in self.names:
+                raise OSError(self.code, os.strerror(self.code))
+            super().allocate(descriptor, size)
+
+    disk = FullThenBroken()
+    owner = open_on(disk)
+    journal = owner.journal
+    while journal.current.number == 1:
+        append(owner, bytes(900))
+        owner.commit()
+    owner.wait(lambda: journal.out_of_room is not None)
+    disk.code = errno.EIO
+    journal.retry()
+    owner.wait(lambda: journal.out_of_room is None)
+    assert not journal.failed
+    while not journal.failed:
+        append(owner, bytes(900))
+        owner.wait(lambda: journal.failed or journal.pending_batch == 0)
+    assert owner.failures[0].errno == errno.EIO
+    journal.close()
+
+
 def test_what_could_not_be_prepared_leaves_no_file_behind():
     disk = SmallDisk(2 * SIZE)
     owner = open_on(disk)
