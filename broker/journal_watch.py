@@ -54,10 +54,12 @@ class JournalWatch:
         """Return why this journal confirms nothing just now, if so."""
         if self._journal.stuck and self._out_of_room is not None:
             return f"disk full: nothing is confirmed in vhost '{self._vhost}': {self._out_of_room}"
-        if self._stalled_s:
+        in_flight_s = self._journal.in_flight_seconds
+        if self._stalled_s and in_flight_s >= self._stall_warning_s:
+            work = self._journal.in_flight_work
             return (
                 f"disk stalled: nothing is confirmed in vhost '{self._vhost}': "
-                f"{self._journal.in_flight_work} has taken {self._journal.in_flight_seconds:.0f} s so far"
+                f"{work} has taken {in_flight_s:.0f} s so far"
             )
         return None
 
