@@ -186,6 +186,11 @@ class VirtualHost(QueueHost):
         """Call ``channel.journal_durable`` at each commit until it returns False."""
         self._waiting.append(channel)
 
+    def take_waiting(self) -> list[Any]:
+        """Return the channels that wait for the journal, which calls none of them any more."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
     def _journal_touched(self) -> None:
         if not self._commit_wanted:
             self._commit_wanted = True

@@ -1,5 +1,8 @@
 """Checkpoints: the owner's complete state as of a sequence, so that older segments can go."""
 
+import contextlib
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from storage.layout import (
     number_in,
 )
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -25,10 +30,13 @@ class Checkpoint:
     payload: bytes
 
 
-def write_checkpoint(filesystem: Filesystem, directory: Path, checkpoint: Checkpoint, time_us: int) -> None:
+def write_checkpoint(
+    filesystem: Filesystem, directory: Path, checkpoint: Checkpoint, sync_directory: Callable[[], None], time_us: int
+) -> None:
     """Put a checkpoint on disk, whole or not at all, and remove those before it. Raises OSError.
 
     The records up to its sequence must be durable already: a checkpoint is believed without them.
+    ``sync_directory`` syncs ``directory``.
     """
     payload = checkpoint.payload
     header = CheckpointHeader(checkpoint.sequence, len(payload), checkpoint.epoch, time_us, crc32c(payload))
@@ -36,17 +44,31 @@ def write_checkpoint(filesystem: Filesystem, directory: Path, checkpoint: Checkp
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     descriptor = filesystem.open(temporary, create=True)
     try:
-        filesystem.write(descriptor, header.encode(), 0)
-        filesystem.write(descriptor, payload, HEADER_SIZE)
-        filesystem.sync(descriptor)
-    finally:
-        filesystem.close(descriptor)
-    filesystem.rename(temporary, path)
-    filesystem.sync_directory(directory)
+        try:
+            filesystem.write(descriptor, header.encode(), 0)
+            filesystem.write(descriptor, payload, HEADER_SIZE)
+            filesystem.sync(descriptor)
+        finally:
+            filesystem.close(descriptor)
+        filesystem.rename(temporary, path)
+    except OSError:
+        # Half a checkpoint takes room that something better may need.
+        with contextlib.suppress(OSError):
+            filesystem.remove(temporary)
+        raise
+    sync_directory()
+    remove_checkpoints_before(filesystem, directory, checkpoint.sequence)
+
+
+def remove_checkpoints_before(filesystem: Filesystem, directory: Path, sequence: int) -> None:
+    """Remove the checkpoints that a later one has replaced; those that cannot be are tried again with the next one."""
     for name in filesystem.list(directory):
-        sequence = number_in(name, CHECKPOINT_PREFIX)
-        if sequence is not None and sequence < checkpoint.sequence:
-            filesystem.remove(directory / name)
+        number = number_in(name, CHECKPOINT_PREFIX)
+        if number is not None and number < sequence:
+            try:
+                filesystem.remove(directory / name)
+            except OSError as error:
+                logger.warning("removing %s failed: %s", directory / name, error)
 
 
 def read_checkpoint(filesystem: Filesystem, path: Path) -> Checkpoint:

@@ -37,6 +37,7 @@ cdef class Batch:
     cdef Extent *extents
     cdef int extent_count
     cdef int extent_capacity
+    cdef int first_extent               # those before are on disk already
     cdef list segments
     cdef uint64_t number
 
@@ -59,7 +60,8 @@ cdef class Committer:
     # Results of the last batch, for the loop's thread once the state is FINISHED.
     cdef int error
     cdef const char *failed_operation
-    cdef int failed_extent
+    cdef int failed_extent              # while it is at work: where it is
+    cdef bint out_of_room               # nothing was lost, the same batch can be submitted again
     cdef uint64_t durable
 
     cdef uint64_t submitted_ns
@@ -77,6 +79,7 @@ cdef class Committer:
     cdef uint64_t in_flight_ns(self) noexcept
     cpdef void provide(self, Segment segment, int descriptor, unsigned int seed, int error) noexcept
     cdef uint64_t now_ns(self) noexcept nogil
+    cpdef void withdraw(self, Segment segment) noexcept
     cdef void _run(self) noexcept nogil
     cdef void _commit_submitted(self) noexcept nogil
     cdef void _commit(self) noexcept nogil

@@ -8,6 +8,7 @@ all segments before are complete.
 
 import threading
 
+from libc.errno cimport EDQUOT, ENOSPC
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -38,6 +39,10 @@ cdef extern from "<errno.h>" nogil:
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_write(int, uint64_t)
+
+
+cdef inline bint is_full_disk(int error) noexcept nogil:
+    return error == ENOSPC or error == EDQUOT
 
 
 cdef class Batch:
@@ -86,6 +91,7 @@ cdef class Batch:
         """Forget the records, and the memory of a batch that was unusually large."""
         self.size = 0
         self.extent_count = 0
+        self.first_extent = 0
         self.segments.clear()
         if self.capacity > BATCH_SIZE_KEPT:
             free(self.data)
@@ -189,6 +195,12 @@ cdef class Committer:
         clock_gettime(CLOCK_MONOTONIC, &moment)
         return <uint64_t>moment.tv_sec * 1000000000 + <uint64_t>moment.tv_nsec
 
+    cpdef void withdraw(self, Segment segment) noexcept:
+        """Let the commit thread wait for a segment's file again: another try is made to prepare it."""
+        pthread_mutex_lock(&self.mutex)
+        segment.file.ready = False
+        pthread_mutex_unlock(&self.mutex)
+
     cdef void _run(self) noexcept nogil:
         while True:
             pthread_mutex_lock(&self.mutex)
@@ -214,7 +226,8 @@ cdef class Committer:
         cdef Py_ssize_t size
         cdef uint64_t last = self.durable
         self.error = 0
-        for index in range(self.batch.extent_count):
+        self.out_of_room = False
+        for index in range(self.batch.first_extent, self.batch.extent_count):
             extent = &self.batch.extents[index]
             size = extent.end - extent.start
             if size == 0:
@@ -223,6 +236,7 @@ cdef class Committer:
             self.failed_operation = b"preparing"
             self.error = self._await_file(extent.file)
             if self.error != 0:
+                self.out_of_room = is_full_disk(self.error)
                 return
             finish_records(self.batch.data + extent.start, size, extent.file.seed, self.durable, &last)
             self.failed_operation = b"writing"
@@ -230,6 +244,8 @@ cdef class Committer:
                 extent.file.descriptor, self.batch.data + extent.start, size, extent.offset
             )
             if self.error != 0:
+                # Whatever part of it was written will be written again, octet for octet.
+                self.out_of_room = is_full_disk(self.error)
                 return
             self.failed_operation = b"syncing"
             self.error = self._sync(extent.file.descriptor)

@@ -10,9 +10,10 @@ from pathlib import Path
 from storage.checkpoint import Checkpoint, write_checkpoint
 from storage.committer import Committer
 from storage.filesystem import Filesystem
-from storage.layout import TEMPORARY_SUFFIX, SegmentHeader, segment_path, spare_path
+from storage.layout import TEMPORARY_SUFFIX, SegmentHeader, checkpoint_path, segment_path, spare_path
 from storage.machine import Machine
 from storage.options import JournalOptions
+from storage.postponed import Obstacle, Outcome
 from storage.segment import Segment
 
 FILL_STEP_SIZE = 1 << 20
@@ -23,14 +24,21 @@ GIVE_BACK_SIZE_MIN = 1 << 20
 
 FILE_ID_SIZE = 8
 
+SPARE_FILES_MAX_WHEN_LOW = 1
+"""How many spare files stay when the disk is nearly full: enough for the log to go round in its own files."""
+
+REMOVAL = "removal"
+"""The subject of outcomes of removals: all of them are one queue."""
+
 logger = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """Does its tasks one after the other in a worker of its own.
+    """Does its tasks one after the other in a thread of its own.
 
-    Files that were prepared are handed to the ``committer``. The outcome of each checkpoint is put into ``outcomes``
-    as (sequence, error or None), and ``notify`` is called, by the worker.
+    Files that were prepared are handed to the ``committer``. How preparations, checkpoints and removals ended is put
+    into ``outcomes``, and ``notify`` is called, on the thread. The subject of an outcome is the segment, the
+    checkpoint, ``REMOVAL``, or the directory if syncing that failed: whoever knows what is in it after that?
     """
 
     def __init__(
@@ -43,7 +51,7 @@ class Housekeeper:
         committer: Committer,
         notify: Callable[[], None],
     ) -> None:
-        self.outcomes: deque[tuple[int, OSError | None]] = deque()
+        self.outcomes: deque[Outcome] = deque()
         self._machine = machine
         self._filesystem = filesystem
         self._directory = directory
@@ -53,8 +61,9 @@ class Housekeeper:
         self._notify = notify
         self._descriptors: dict[int, int] = {}
         self._spares: list[Path] = []
-        self._prepare_error = 0
-        self._reclaimable: deque[int] = deque()
+        self._spare_files_max = options.spare_files_max
+        self._unprepared: dict[int, OSError] = {}
+        self._leaving: deque[int] = deque()
         self._worker = machine.worker("journal-housekeeper")
 
     def adopt(self, spares: list[Path]) -> None:
@@ -77,8 +86,12 @@ class Housekeeper:
         """Write a checkpoint whose records are durable."""
         self._worker.put(partial(self._write_checkpoint, checkpoint))
 
+    def save_room(self, low: bool) -> None:
+        """Keep fewer spare files, or as many as usual."""
+        self._worker.put(partial(self._save_room, low))
+
     def stop(self) -> None:
-        """Finish what was asked for and end the worker."""
+        """Finish what was asked for and end the thread."""
         self._worker.stop()
         for descriptor in self._descriptors.values():
             self._filesystem.close(descriptor)
@@ -95,25 +108,30 @@ class Housekeeper:
                 logger.warning("the spare file %s is of no use: %s", path, error)
 
     def _has_use_for(self, path: Path) -> bool:
-        return (
-            len(self._spares) < self._options.spare_files_max
-            and self._filesystem.size(path) == self._options.segment_size
-        )
+        return len(self._spares) < self._spare_files_max and self._filesystem.size(path) == self._options.segment_size
 
     def _prepare(self, segment: Segment, size: int, durable: int) -> None:
-        # Behind a file that is missing there must be none: a gap in the numbers is taken for a loss.
-        if self._prepare_error:
-            self._committer.provide(segment, -1, 0, self._prepare_error)
-            return
+        number = segment.number
         try:
-            descriptor, header = self._prepare_file(segment.number, size, durable)
+            # In order, always: a segment that is missing between two others looks as if it had been lost.
+            for earlier, error in self._unprepared.items():
+                if earlier < number:
+                    raise error
+            descriptor, header = self._prepare_file(number, size, durable)
         except OSError as error:
-            logger.warning("preparing %s failed: %s", segment_path(self._directory, segment.number), error)
-            self._prepare_error = error.errno or errno.EIO
-            self._committer.provide(segment, -1, 0, self._prepare_error)
+            self._unprepared[number] = error
+            obstacle = _obstacle(segment_path(self._directory, number), "preparing", error)
+            self._tell(Outcome(segment, obstacle, partial(self._prepare_again, segment, size, durable)))
+            self._committer.provide(segment, -1, 0, obstacle.errno)
             return
-        self._descriptors[segment.number] = descriptor
+        if self._unprepared.pop(number, None) is not None:
+            self._tell(Outcome(segment, None))
+        self._descriptors[number] = descriptor
         self._committer.provide(segment, descriptor, header.seed, 0)
+
+    def _prepare_again(self, segment: Segment, size: int, durable: int) -> None:
+        self._committer.withdraw(segment)
+        self.prepare(segment, size, durable)
 
     def _prepare_file(self, number: int, size: int, durable: int) -> tuple[int, SegmentHeader]:
         filesystem = self._filesystem
@@ -138,11 +156,34 @@ class Housekeeper:
             # The header is on disk before the file gets its name: a segment with a bad header is a damaged one.
             filesystem.sync(descriptor)
             filesystem.rename(source, path)
-            filesystem.sync_directory(self._directory)
+        except OSError:
+            filesystem.close(descriptor)
+            # Another try takes another file: it has no use for half of one, nor for one whose sync has failed.
+            self._discard(source)
+            raise
+        try:
+            self._sync_directory()
         except OSError:
             filesystem.close(descriptor)
             raise
         return descriptor, header
+
+    def _discard(self, path: Path) -> None:
+        try:
+            self._filesystem.remove(path)
+        except OSError as error:
+            logger.warning("removing %s failed: %s", path, error)
+
+    def _sync_directory(self) -> None:
+        try:
+            self._filesystem.sync_directory(self._directory)
+        except OSError as error:
+            self._tell(Outcome(self._directory, _obstacle(self._directory, "syncing", error)))
+            raise
+
+    def _tell(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        self._notify()
 
     def _fill(self, descriptor: int, size: int) -> None:
         zeros = bytes(min(size, FILL_STEP_SIZE))
@@ -165,39 +206,55 @@ class Housekeeper:
             self._filesystem.close(descriptor)
 
     def _reclaim(self, numbers: list[int]) -> None:
-        # One after the other, so that a crash leaves no gap between those that are still there. What fails is tried
-        # again when the next ones are to go, and before them.
-        self._reclaimable.extend(numbers)
-        while self._reclaimable:
+        had_failed = bool(self._leaving)
+        self._leaving.extend(numbers)
+        while self._leaving:
+            path = segment_path(self._directory, self._leaving[0])
+            spare = None
             try:
-                self._give_back(self._reclaimable[0])
+                spare = self._remove(path, spare_path(self._directory, self._leaving[0]))
+            except FileNotFoundError:
+                logger.warning("%s is gone already", path)
             except OSError as error:
-                logger.warning("removing %s failed: %s", segment_path(self._directory, self._reclaimable[0]), error)
+                self._tell(Outcome(REMOVAL, _obstacle(path, "removing", error), partial(self.reclaim, [])))
                 return
-            self._reclaimable.popleft()
+            self._leaving.popleft()
+            try:
+                # One after the other, so that a crash leaves no gap between those that are still there.
+                self._sync_directory()
+            except OSError:
+                return
+            # Not before its old name is gone for sure: overwritten under that name it would be a damaged segment.
+            if spare is not None:
+                self._spares.append(spare)
+        if had_failed:
+            self._tell(Outcome(REMOVAL, None))
 
-    def _give_back(self, number: int) -> None:
-        path = segment_path(self._directory, number)
-        spare = spare_path(self._directory, number)
-        kept = False
-        try:
-            kept = self._has_use_for(path) and spare not in self._spares
-            if kept:
-                self._filesystem.rename(path, spare)
-            else:
-                self._filesystem.remove(path)
-        except FileNotFoundError:
-            kept = False  # It went the last time, and then the sync of the directory failed.
-        self._filesystem.sync_directory(self._directory)
-        # Not before its old name is gone for sure: overwritten under that name it would be a damaged segment.
-        if kept:
-            self._spares.append(spare)
+    def _remove(self, path: Path, spare: Path) -> Path | None:
+        if self._has_use_for(path) and spare not in self._spares:
+            self._filesystem.rename(path, spare)
+            return spare
+        self._filesystem.remove(path)
+        return None
+
+    def _save_room(self, low: bool) -> None:
+        usual = self._options.spare_files_max
+        self._spare_files_max = min(usual, SPARE_FILES_MAX_WHEN_LOW) if low else usual
+        while len(self._spares) > self._spare_files_max:
+            self._discard(self._spares.pop())
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        failure = None
+        path = checkpoint_path(self._directory, checkpoint.sequence)
         try:
-            write_checkpoint(self._filesystem, self._directory, checkpoint, self._machine.time_us())
+            write_checkpoint(
+                self._filesystem, self._directory, checkpoint, self._sync_directory, self._machine.time_us()
+            )
         except OSError as error:
-            failure = error
-        self.outcomes.append((checkpoint.sequence, failure))
-        self._notify()
+            obstacle = _obstacle(path, "writing", error)
+            self._tell(Outcome(checkpoint, obstacle, partial(self.write_checkpoint, checkpoint)))
+        else:
+            self._tell(Outcome(checkpoint, None))
+
+
+def _obstacle(file: Path, operation: str, error: OSError) -> Obstacle:
+    return Obstacle(file, operation, error.errno or errno.EIO)

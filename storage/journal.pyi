@@ -5,6 +5,7 @@ from storage.disk import Disk
 from storage.errors import JournalFailed
 from storage.machine import Machine
 from storage.options import JournalOptions
+from storage.postponed import Obstacle
 from storage.recovery import Recovery
 from storage.segment import Segment
 
@@ -19,6 +20,8 @@ class Journal:
     failed: bool
     error: JournalFailed | None
     completion_fd: int
+    stuck: bool
+    housekeeping_failures: int
 
     def __init__(
         self,
@@ -36,11 +39,19 @@ class Journal:
     def release(self, segment: Segment) -> None: ...
     def commit(self) -> bool: ...
     def on_commit_finished(self) -> None: ...
+    def retry(self) -> None: ...
+    def save_room(self, low: bool) -> None: ...
     def close(self) -> None: ...
     def abandon(self) -> None: ...
     @property
     def pending_batch(self) -> int:
         """The number of the batch that has the last record, as long as it is not on disk; then 0."""
+    @property
+    def out_of_room(self) -> Obstacle | None: ...
+    @property
+    def obstacles(self) -> list[Obstacle]: ...
+    @property
+    def in_flight_work(self) -> str: ...
     @property
     def gathering_bytes(self) -> int: ...
     @property

@@ -7,6 +7,9 @@ and syncs while the next one gathers. ``completion_fd`` becomes readable when a 
 Segments go when nothing in them is needed any more, the oldest first, in three steps that each wait for the one
 before to be durable: a checkpoint, if they hold state; a mark in the log which says that they may be gone; and the
 removal of the files.
+
+A disk that is full ends nothing: what was to be written waits, nothing is confirmed meanwhile, and ``retry`` tries it
+again. Any other error, and each failed sync of the log, is the journal's end.
 """
 
 import logging
@@ -22,6 +25,7 @@ from storage.housekeeper import Housekeeper
 from storage.layout import segment_path
 from storage.machine import Machine
 from storage.options import JournalOptions
+from storage.postponed import Obstacle, Postponed
 from storage.record import PAYLOAD_SIZE_MAX as PAYLOAD_SIZE_MAX_
 from storage.recovery import RECLAIMED_PAYLOAD
 
@@ -74,6 +78,7 @@ cdef class Journal:
         self._segments = list(recovery.segments)
         self._unfinished = len(self._segments)
         self._reclaim_due = True
+        self._postponed = Postponed()
 
         self.completion_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         machine = machine or Machine()
@@ -207,7 +212,17 @@ cdef class Journal:
     @property
     def in_flight_seconds(self):
         """For how long the commit thread has been at work on its batch; 0 if it has none."""
-        return self._committer.in_flight_ns() / 1e9 if self._in_flight else 0.0
+        return self._committer.in_flight_ns() / 1e9 if self._in_flight and not self.stuck else 0.0
+
+    @property
+    def in_flight_work(self):
+        """What the commit thread is doing just now, for people: "syncing" and a file."""
+        cdef Segment segment
+        if not self._in_flight or self.stuck or self._committer.failed_operation == NULL:
+            return ""
+        # The thread may have gone on in between; one of the two files is as good as the other.
+        segment = self._other.segments[min(self._committer.failed_extent, len(self._other.segments) - 1)]
+        return f"{self._committer.failed_operation.decode()} {segment_path(self._directory, segment.number)}"
 
     cpdef bint commit(self) except -1:
         """Hand what was gathered to the commit thread, unless it is at work or a unit has not ended.
@@ -227,7 +242,7 @@ cdef class Journal:
         if self._closed:
             return
         eventfd_read(self.completion_fd, &count)
-        self._collect_checkpoint()
+        self._collect_outcomes()
         if self._in_flight and self._committer.finished():
             self._complete()
         self._reclaim()
@@ -249,18 +264,25 @@ cdef class Journal:
         cdef Batch batch = self._other
         cdef Segment segment
         self._committer.take_back()
-        self._in_flight = False
-        if self._committer.error != 0:
+        if self._committer.out_of_room and not self.failed:
             segment = batch.segments[self._committer.failed_extent]
-            self.failed = True
-            self.error = JournalFailed(
+            batch.first_extent = self._committer.failed_extent
+            self.stuck = True
+            self._postpone(batch, Obstacle(
                 segment_path(self._directory, segment.number),
                 self._committer.failed_operation.decode(),
                 self._committer.error,
-            )
-            batch.clear()
-            self._failed_callback(self.error)
+            ), self._resubmit)
             return 0
+        self._in_flight = False
+        if self._committer.error != 0 or self.failed:
+            if not self.failed:
+                segment = batch.segments[self._committer.failed_extent]
+                path = segment_path(self._directory, segment.number)
+                self._fail(path, self._committer.failed_operation.decode(), self._committer.error)
+            batch.clear()
+            return 0
+        self._postponed.remove(batch)
         self.durable_batch = batch.number
         self.durable_sequence = self._committer.durable
         batch.clear()
@@ -268,6 +290,12 @@ cdef class Journal:
         if self._batch.size > 0 and not self._unit_open:
             self._submit()
         self._durable_callback(self.durable_batch)
+        return 0
+
+    cdef int _fail(self, object file, str operation, int error) except -1:
+        self.failed = True
+        self.error = JournalFailed(file, operation, error)
+        self._failed_callback(self.error)
         return 0
 
     cdef int _finish_segments(self) except -1:
@@ -278,6 +306,61 @@ cdef class Journal:
                 break
             self._housekeeper.finish(segment)
             self._unfinished += 1
+        return 0
+
+    # A full disk, and file work that failed
+
+    @property
+    def out_of_room(self):
+        """What the disk is too full for, as an ``Obstacle``; None while there is room."""
+        return self._postponed.out_of_room()
+
+    @property
+    def obstacles(self):
+        """All that failed and will be tried again."""
+        return self._postponed.obstacles()
+
+    def retry(self):
+        """Try again what the disk had no room for, and what else was put off. For now and then while there is any."""
+        if not self._closed and not self.failed:
+            self._postponed.retry()
+
+    def save_room(self, bint low):
+        """Keep as few spare files as possible while the disk is nearly full (``low``), or as many as usual."""
+        if self._saves_room != low:
+            self._saves_room = low
+            self._housekeeper.save_room(low)
+
+    def _resubmit(self):
+        self.stuck = False
+        self._committer.submit(self._other)
+
+    def _postpone(self, subject, obstacle, again):
+        if self._postponed.add(subject, obstacle, again):
+            self.housekeeping_failures += subject is not self._other
+            # Of a full disk the owner makes more than a line in the log.
+            level = logging.INFO if obstacle.is_full_disk else logging.WARNING
+            logger.log(level, "%s; it will be tried again", obstacle)
+
+    cdef int _collect_outcomes(self) except -1:
+        while self._housekeeper.outcomes:
+            subject, obstacle, again = self._housekeeper.outcomes.popleft()
+            if isinstance(subject, Checkpoint):
+                if subject is not self._checkpoint:
+                    continue  # a newer one has taken its place
+                self._collect_checkpoint(subject, obstacle)
+            if obstacle is None:
+                self._postponed.remove(subject)
+            elif again is not None:
+                # Of segments only those for which there is no room: another error is the end once one is needed.
+                if obstacle.is_full_disk or not isinstance(subject, (Segment, Checkpoint)):
+                    self._postpone(subject, obstacle, again)
+                else:
+                    self._postponed.remove(subject)
+                    self.housekeeping_failures += 1
+                    logger.error("%s", obstacle)
+            elif not self.failed:
+                self._fail(obstacle.file, obstacle.operation, obstacle.errno)
         return 0
 
     # Letting segments go
@@ -316,11 +399,13 @@ cdef class Journal:
         return 0
 
     cdef int _start_checkpoint(self) except -1:
-        if (
-            self._checkpoint is not None or self._snapshot is None
-            or self.current.number < self._checkpoint_not_before
-        ):
+        if self._snapshot is None or self.current.number < self._checkpoint_not_before:
             return 0
+        if self._checkpoint is not None:
+            if self._checkpoint_not_before == 0:
+                return 0
+            self._postponed.remove(self._checkpoint)
+        self._checkpoint_not_before = 0
         self._checkpoint = Checkpoint(self.sequence, self._epoch, self._snapshot())
         self._checkpoint_handed_over = False
         return self._hand_over_checkpoint()
@@ -335,30 +420,35 @@ cdef class Journal:
             self._housekeeper.write_checkpoint(self._checkpoint)
         return 0
 
-    cdef int _collect_checkpoint(self) except -1:
-        while self._housekeeper.outcomes:
-            sequence, error = self._housekeeper.outcomes.popleft()
+    cdef int _collect_checkpoint(self, object checkpoint, object obstacle) except -1:
+        if obstacle is None:
+            self.checkpoint_sequence = checkpoint.sequence
             self._checkpoint = None
-            if error is None:
-                self.checkpoint_sequence = sequence
-            else:
-                # The log is complete without it. The next try comes with the next segment.
-                logger.error("writing checkpoint %d failed: %s", sequence, error)
-                self._checkpoint_not_before = self.current.number + 1
+            self._checkpoint_not_before = 0
+        else:
+            # The log is complete without it. The next segment brings a newer one, if this one stays impossible.
+            self._checkpoint_not_before = self.current.number + 1
+            if not obstacle.is_full_disk:
+                self._checkpoint = None
         return 0
 
     # The end
 
     def close(self):
-        """Commit everything, mark the log as cleanly stopped, and end the threads. The callbacks are still called."""
+        """Commit everything, mark the log as cleanly stopped, and end the threads. The callbacks are still called.
+
+        What a full disk has no room for is tried once more, and then lost; none of it was confirmed.
+        """
         if self._closed:
             return
         self._closing = True
-        self._flush()
-        if not self.failed and not self._unit_open:
+        if self._flush() and not self._unit_open:
             # In a batch of its own, so that it is the proof that everything before had been on disk.
             self._append_mark(KIND_STOPPED, b"")
             self._flush()
+        if self.stuck:
+            logger.error("closed without room: %d bytes that were not confirmed are lost",
+                         self._other.size + self._batch.size)
         self._shut()
 
     def abandon(self):
@@ -367,18 +457,29 @@ cdef class Journal:
             self._closing = True
             self._shut()
 
-    cdef int _flush(self) except -1:
+    cdef bint _flush(self) except -1:
+        """Commit everything. Returns whether that was possible."""
+        cdef bint tried_again = False
         while not self.failed and (self._in_flight or self._batch.size > 0):
-            if not self._in_flight:
+            if self.stuck:
+                if tried_again:
+                    return False
+                tried_again = True
+                self.retry()
+            elif not self._in_flight:
                 self._submit()
             self._committer.wait()
+            self._collect_outcomes()
             self._complete()
-        return 0
+        return not self.failed
 
     cdef int _shut(self) except -1:
         self._closed = True
         self._committer.stop()
         self._housekeeper.stop()
+        for _, obstacle, _ in self._housekeeper.outcomes:
+            if obstacle is not None:
+                logger.warning("%s", obstacle)
         os.close(self.completion_fd)
         self.completion_fd = -1
         return 0

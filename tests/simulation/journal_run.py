@@ -134,6 +134,9 @@ class JournalRun:
 
     def owner_step(self) -> None:
         fate = self.chance.random()
+        if self.chance.random() < 0.05:
+            self.trace.note("retry")
+            self.journal.retry()
         if fate < 0.5:
             with suppress(JournalFailed):
                 self.append_unit()
@@ -188,7 +191,8 @@ class JournalRun:
         self.trace.note("close")
         self.journal.close()
         self.machine.check()
-        if self.disk.is_off or self.journal.failed:
+        unfinished = self.disk.error_count > 0 and self.model.durable < len(self.model.units)
+        if self.disk.is_off or self.journal.failed or unfinished:
             self.fall(closed=True)
             return
         self.model.on_closed()
