@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HOT := $(shell find broker protocol storage -name '*.pxd' -o -name '*.pyx' -o -name '*.h')
 SOURCES := $(HOT) $(wildcard $(HOT:.pxd=.py))
 
-.PHONY: run test lint bench image clean build crash
+.PHONY: run test lint bench image clean build crash simulate
 
 $(VENV)/.installed: pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,6 +33,9 @@ lint: build
 
 crash: build
 	HAYPILE_TEST_CRASH_ROUNDS=$(or $(N),200) $(BIN)/python -m pytest tests/crash -n 2 -rP
+
+simulate: build
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(if $(FIRST),--first $(FIRST)) $(if $(ONLY),--only $(ONLY))
 
 bench: build
 	$(BIN)/python -m benchmarks $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(PEER),--peer $(PEER))

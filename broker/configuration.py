@@ -98,6 +98,7 @@ class JournalConfiguration(Struct, frozen=True, forbid_unknown_fields=True):
 
     segment_size_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 32)] = 64 << 20
     spare_segments: Annotated[int, Meta(ge=0, le=64)] = 4
+    stall_warning_ms: Milliseconds = 10_000
 
 
 class MetricsConfiguration(Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +132,7 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     memory_high_watermark_bytes: Annotated[int, Meta(ge=0)] = 0
     memory_high_watermark_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.6
     message_memory_bytes: Annotated[int, Meta(ge=0)] = 0
+    disk_free_limit_bytes: Annotated[int, Meta(ge=0)] = 256 << 20
     vhosts: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("/",)
     tracing: tuple[Name, ...] = ()
     event_exchange: bool = False

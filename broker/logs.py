@@ -38,11 +38,22 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
         logger_factory=lambda *_: _LineLogger(stream),
         cache_logger_on_first_use=True,
     )
+    # The storage knows nothing of structured logs.
+    storage = logging.getLogger("storage")
+    storage.setLevel(level.upper())
+    storage.handlers = [_Forwarder()]
 
 
 def get_logger(area: str) -> Any:
     """Return a logger whose lines carry ``area``."""
     return structlog.get_logger(area=area)
+
+
+class _Forwarder(logging.Handler):
+    """Hands what the standard library's loggers are told to ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        get_logger("journal").log(record.levelno, record.getMessage())
 
 
 class _LineLogger:

@@ -35,6 +35,8 @@ def available_bytes() -> int:
 class MemoryAlarm:
     """Set while the process has more than ``limit_bytes``; 0 takes the share ``ratio`` of what there is."""
 
+    source = "memory"
+
     def __init__(self, limit_bytes: int, ratio: float) -> None:
         self.limit_bytes = limit_bytes or int(available_bytes() * ratio)
         self.is_set = False

@@ -19,9 +19,12 @@ from broker.access.backends import load_backends
 from broker.access.sasl import Credentials
 from broker.access.users import Authenticator, User
 from broker.address import format_address, parse_address
+from broker.alarms import Alarms
 from broker.configuration import Configuration
+from broker.free_space import DiskAlarm
 from broker.hooks import event_properties, interceptors, queue_arguments
 from broker.hooks.events import Events
+from broker.journal_watch import JournalWatch, JournalWatches
 from broker.listener import BACKLOG, FamilyMissingError, PortInUseError, bind, bound_address
 from broker.logs import get_logger
 from broker.memory import MemoryAlarm
@@ -35,6 +38,7 @@ from broker.session.connection import Connection
 from broker.turn import Turn
 from broker.version import VERSION
 from broker.vhost import VirtualHost
+from protocol.amqp.errors import internal_error
 from protocol.amqp.reader import ReadBuffer
 from storage.errors import JournalFailed
 from storage.lock import DirectoryLock
@@ -50,6 +54,7 @@ MESSAGE_MEMORY_DIVISOR = 4
 TICK_S = 0.25
 TICK_MS = 250
 TICKS_PER_CONSUMER_CHECK = 4
+TICKS_PER_RETRY = 4
 DESCRIPTORS_RESERVED = BACKLOG + 256
 # How long the event loop waits for a thread that runs Python, which only scrapes do, to let go of the interpreter.
 SWITCH_INTERVAL_S = 0.001
@@ -74,6 +79,13 @@ class Broker:
         self.page_out: PageOut
         self.loop: asyncio.AbstractEventLoop
         self.memory = MemoryAlarm(configuration.memory_high_watermark_bytes, configuration.memory_high_watermark_ratio)
+        self.disk = DiskAlarm(
+            configuration.data_dir,
+            configuration.disk_free_limit_bytes,
+            lambda measure: self.loop.run_in_executor(None, measure),
+        )
+        self.alarms = Alarms([self.memory, self.disk])
+        self.journal_watches = JournalWatches()
         self._authenticator = Authenticator(configuration.users)
         self._connections_max = min(configuration.connections_max, _raise_descriptor_limit())
         self._listeners: list[socket.socket] = []
@@ -130,6 +142,7 @@ class Broker:
         # that, /health says that the broker is starting, and clients are refused.
         self._bind_listeners()
         metrics_address = await self._start_metrics()
+        await asyncio.to_thread(self.disk.measure)
         await self._open_vhosts()
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.stop, number)
@@ -183,6 +196,8 @@ class Broker:
             if name in self.configuration.tracing:
                 vhost.set_tracing(True)
             self.vhosts[name] = vhost
+            stall_warning_s = self.configuration.journal.stall_warning_ms / 1000
+            self.journal_watches.add(JournalWatch(name, vhost.journal.journal, stall_warning_s))
         if self.configuration.event_exchange:
             self.events.enable(self.vhosts[self.configuration.vhosts[0]])
         for vhost in created:
@@ -197,6 +212,13 @@ class Broker:
             errno=errno.errorcode.get(error.errno, error.errno),
             reason=str(error),
         )
+        if vhost in self.vhosts:
+            self.loop.call_soon(self._close_waiting, self.vhosts[vhost], error)
+
+    def _close_waiting(self, vhost: VirtualHost, error: JournalFailed) -> None:
+        """Let nobody wait for a confirm or a reply that never comes."""
+        for channel in vhost.take_waiting():
+            channel.connection.close_for(internal_error(f"journal failed: {error}"))
 
     def _bind_listeners(self) -> None:
         for address in self.configuration.listeners:
@@ -234,14 +256,7 @@ class Broker:
     def _tick(self) -> None:
         # First of all, so that a mistake further down costs one tick and not all of them.
         self.loop.call_later(TICK_S, self._tick)
-        if self.memory.check():
-            self.turn.publishers_blocked = self.memory.is_set
-            change = "set" if self.memory.is_set else "cleared"
-            log.warning(f"memory alarm {change}", **self.memory.describe())
-            self.events.tell(f"alarm.{change}", event_properties.alarm, "memory")
-            if not self.memory.is_set:
-                for connection in list(self.connections):
-                    connection.unblock()
+        self._check_alarms()
         self.turn.tick += 1
         self.page_out.resume()
         now = self.now()
@@ -254,6 +269,21 @@ class Broker:
                     tick_ms=TICK_MS,
                     default_ms=self.configuration.consumer_timeout_ms,
                 )
+
+    def _check_alarms(self) -> None:
+        if self.turn.tick % TICKS_PER_RETRY == 0:
+            self.journal_watches.retry()
+        self.disk.out_of_room = self.journal_watches.check()
+        changed = self.alarms.check()
+        self.turn.publishers_blocked = self.alarms.is_set
+        for alarm in changed:
+            change = "set" if alarm.is_set else "cleared"
+            log.warning(f"{alarm.source} alarm {change}", **alarm.describe())
+            self.events.tell(f"alarm.{change}", event_properties.alarm, alarm.source)
+        if changed and not self.alarms.is_set:
+            for connection in list(self.connections):
+                connection.unblock()
+        self.journal_watches.save_room(self.disk.is_set)
 
     def _new_connection(self) -> Any:
         return Connection(self)
@@ -287,7 +317,7 @@ class Broker:
 
     def alarm_reason(self) -> str:
         """Return why publishers are blocked, in RabbitMQ's words."""
-        return "low on memory"
+        return self.alarms.reason()
 
     # What the metrics ask
 
@@ -311,7 +341,10 @@ class Broker:
             return False, self.journal_failure
         if self.state != "ready":
             return False, self.state
-        return True, "memory alarm: publishers are blocked" if self.memory.is_set else "ready"
+        problem = self.journal_watches.problem()
+        if problem is not None:
+            return False, problem
+        return True, self.alarms.summary() or "ready"
 
 
 def _raise_descriptor_limit() -> int:

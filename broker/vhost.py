@@ -61,6 +61,7 @@ from protocol.amqp.errors import not_found
 from protocol.amqp.header_fields import find_traits
 from storage.errors import JournalFailed
 from storage.journal import Journal
+from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.recovery import Recovery
 
@@ -133,13 +134,16 @@ class VirtualHost(QueueHost):
         options: JournalOptions,
         on_failure: Callable[[str, JournalFailed], None],
         page_out: PageOut | None = None,
+        machine: Machine | None = None,
     ) -> VirtualHost:
         """Replay the journal in ``directory`` and go on writing it.
 
         Raises ``storage.errors.JournalError`` where its files cannot be believed, and ``OSError``. ``on_failure``
-        is called when the journal fails later. Messages are paged out as ``page_out`` says.
+        is called when the journal fails later. Messages are paged out as ``page_out`` says. ``machine`` is what the
+        journal runs on: this one, without another.
         """
-        recovery = Recovery(directory)
+        machine = machine or Machine()
+        recovery = Recovery(directory, machine.filesystem)
         replay = Replay()
         if recovery.checkpoint is not None:
             replay.take_checkpoint(recovery.checkpoint.payload)
@@ -154,6 +158,7 @@ class VirtualHost(QueueHost):
             fetched=lambda fetch: opened[0].pager.fetched(fetch),
             snapshot=lambda: snapshot_in_slices(opened[0]),
             options=options,
+            machine=machine,
         )
         vhost = cls(name, journal, turn, counters, page_out)
         opened.append(vhost)
@@ -195,6 +200,11 @@ class VirtualHost(QueueHost):
     def wait_for_journal(self, channel: Any) -> None:
         """Call ``channel.journal_durable`` at each commit until it returns False."""
         self._waiting.append(channel)
+
+    def take_waiting(self) -> list[Any]:
+        """Return the channels that wait for the journal, which calls none of them any more."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
 
     def _journal_touched(self) -> None:
         if not self._commit_wanted:

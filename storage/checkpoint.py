@@ -1,7 +1,8 @@
 """Checkpoints: the owner's complete state as of a sequence, so that older segments can go."""
 
-import time
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from storage.layout import (
     checkpoint_path,
     number_in,
 )
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,36 +40,53 @@ class Checkpoint:
         return b"".join(self.pieces)
 
 
-def write_checkpoint(filesystem: Filesystem, directory: Path, checkpoint: Checkpoint) -> None:
+def write_checkpoint(
+    filesystem: Filesystem, directory: Path, checkpoint: Checkpoint, sync_directory: Callable[[], None], time_us: int
+) -> None:
     """Put a checkpoint on disk, whole or not at all, and remove those before it. Raises OSError.
 
     The records up to the newest in it must be durable already: a checkpoint is believed without them.
+    ``sync_directory`` syncs ``directory``.
     """
     size = checksum = 0
     for piece in checkpoint.pieces:
         size += len(piece)
         checksum = crc32c(piece, checksum)
     header = CheckpointHeader(
-        checkpoint.sequence, size, checkpoint.epoch, time.time_ns() // 1000, checksum, checkpoint.newest_sequence
+        checkpoint.sequence, size, checkpoint.epoch, time_us, checksum, checkpoint.newest_sequence
     )
     path = checkpoint_path(directory, checkpoint.sequence)
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     descriptor = filesystem.open(temporary, create=True)
     try:
-        filesystem.write(descriptor, header.encode(), 0)
-        offset = HEADER_SIZE
-        for piece in checkpoint.pieces:
-            filesystem.write(descriptor, piece, offset)
-            offset += len(piece)
-        filesystem.sync(descriptor)
-    finally:
-        filesystem.close(descriptor)
-    filesystem.rename(temporary, path)
-    filesystem.sync_directory(directory)
+        try:
+            filesystem.write(descriptor, header.encode(), 0)
+            offset = HEADER_SIZE
+            for piece in checkpoint.pieces:
+                filesystem.write(descriptor, piece, offset)
+                offset += len(piece)
+            filesystem.sync(descriptor)
+        finally:
+            filesystem.close(descriptor)
+        filesystem.rename(temporary, path)
+    except OSError:
+        # Half a checkpoint takes room that something better may need.
+        with contextlib.suppress(OSError):
+            filesystem.remove(temporary)
+        raise
+    sync_directory()
+    remove_checkpoints_before(filesystem, directory, checkpoint.sequence)
+
+
+def remove_checkpoints_before(filesystem: Filesystem, directory: Path, sequence: int) -> None:
+    """Remove the checkpoints that a later one has replaced; those that cannot be are tried again with the next one."""
     for name in filesystem.list(directory):
-        sequence = number_in(name, CHECKPOINT_PREFIX)
-        if sequence is not None and sequence < checkpoint.sequence:
-            filesystem.remove(directory / name)
+        number = number_in(name, CHECKPOINT_PREFIX)
+        if number is not None and number < sequence:
+            try:
+                filesystem.remove(directory / name)
+            except OSError as error:
+                logger.warning("removing %s failed: %s", directory / name, error)
 
 
 def read_checkpoint(filesystem: Filesystem, path: Path) -> Checkpoint:

@@ -31,6 +31,7 @@ cdef class Batch:
     cdef Extent *extents
     cdef int extent_count
     cdef int extent_capacity
+    cdef int first_extent               # those before are on disk already
     cdef list segments
     cdef uint64_t number
     cdef bint urgent            # someone waits until it is on disk
@@ -49,11 +50,13 @@ cdef class Committer:
     cdef CommitState state
     cdef bint stopping
     cdef Batch batch
+    cdef object thread
 
     # Results of the last batch, for the loop's thread once the state is FINISHED.
     cdef int error
     cdef const char *failed_operation
-    cdef int failed_extent
+    cdef int failed_extent              # while it is at work: where it is
+    cdef bint out_of_room               # nothing was lost, the same batch can be submitted again
     cdef uint64_t durable
 
     cdef uint64_t submitted_ns
@@ -70,7 +73,10 @@ cdef class Committer:
     cdef void wait(self) noexcept
     cdef uint64_t in_flight_ns(self) noexcept
     cpdef void provide(self, Segment segment, int descriptor, unsigned int seed, int error) noexcept
+    cdef uint64_t now_ns(self) noexcept nogil
+    cpdef void withdraw(self, Segment segment) noexcept
     cdef void _run(self) noexcept nogil
+    cdef void _commit_submitted(self) noexcept nogil
     cdef void _commit(self) noexcept nogil
     cdef int _await_file(self, SegmentFile *file) noexcept nogil
     cdef int _sync(self, int descriptor) noexcept nogil

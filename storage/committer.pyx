@@ -6,6 +6,9 @@ written segment by segment, each synced before the next is touched: whoever find
 all segments before are complete.
 """
 
+import threading
+
+from libc.errno cimport EDQUOT, ENOSPC
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -23,10 +26,8 @@ cdef extern from "<errno.h>" nogil:
     int ECANCELED
 
 
-cdef inline uint64_t now_ns() noexcept nogil:
-    cdef timespec moment
-    clock_gettime(CLOCK_MONOTONIC, &moment)
-    return <uint64_t>moment.tv_sec * 1000000000 + <uint64_t>moment.tv_nsec
+cdef inline bint is_full_disk(int error) noexcept nogil:
+    return error == ENOSPC or error == EDQUOT
 
 
 cdef class Batch:
@@ -76,6 +77,7 @@ cdef class Batch:
         self.size = 0
         self.extent_count = 0
         self.urgent = False
+        self.first_extent = 0
         self.segments.clear()
         if self.capacity > BATCH_SIZE_KEPT:
             free(self.data)
@@ -103,23 +105,28 @@ cdef class Committer:
             pthread_cond_destroy(&self.changed)
             pthread_mutex_destroy(&self.mutex)
 
-    def run(self):
-        """Be the commit thread. Returns after ``stop``."""
+    def start(self):
+        """Start the commit thread."""
+        self.thread = threading.Thread(target=self._be_thread, name="journal-commit", daemon=True)
+        self.thread.start()
+
+    def _be_thread(self):
         with nogil:
             become_batch_thread()
             self._run()
 
     def stop(self):
-        """Let the thread end after the batch that it has, without waiting for files that are not there yet."""
+        """End the thread after the batch that it has, without waiting for files that are not there yet."""
         pthread_mutex_lock(&self.mutex)
         self.stopping = True
         pthread_cond_broadcast(&self.changed)
         pthread_mutex_unlock(&self.mutex)
+        self.thread.join()
 
     cdef bint submit(self, Batch batch) noexcept:
         """Hand a batch over; it belongs to the thread until it is taken back."""
         self.batch = batch
-        self.submitted_ns = now_ns()
+        self.submitted_ns = self.now_ns()
         pthread_mutex_lock(&self.mutex)
         self.state = SUBMITTED
         pthread_mutex_unlock(&self.mutex)
@@ -152,7 +159,7 @@ cdef class Committer:
 
     cdef uint64_t in_flight_ns(self) noexcept:
         """Return for how long the batch that was submitted has not been taken back."""
-        return now_ns() - self.submitted_ns
+        return self.now_ns() - self.submitted_ns
 
     cpdef void provide(self, Segment segment, int descriptor, unsigned int seed, int error) noexcept:
         """Tell the commit thread where to write the records of a segment, or why it cannot."""
@@ -164,6 +171,18 @@ cdef class Committer:
         pthread_cond_broadcast(&self.changed)
         pthread_mutex_unlock(&self.mutex)
 
+    cdef uint64_t now_ns(self) noexcept nogil:
+        """Return the time by a clock that nobody sets."""
+        cdef timespec moment
+        clock_gettime(CLOCK_MONOTONIC, &moment)
+        return <uint64_t>moment.tv_sec * 1000000000 + <uint64_t>moment.tv_nsec
+
+    cpdef void withdraw(self, Segment segment) noexcept:
+        """Let the commit thread wait for a segment's file again: another try is made to prepare it."""
+        pthread_mutex_lock(&self.mutex)
+        segment.file.ready = False
+        pthread_mutex_unlock(&self.mutex)
+
     cdef void _run(self) noexcept nogil:
         while True:
             pthread_mutex_lock(&self.mutex)
@@ -173,12 +192,15 @@ cdef class Committer:
                 pthread_mutex_unlock(&self.mutex)
                 return
             pthread_mutex_unlock(&self.mutex)
-            self._commit()
-            pthread_mutex_lock(&self.mutex)
-            self.state = FINISHED
-            pthread_cond_broadcast(&self.changed)
-            pthread_mutex_unlock(&self.mutex)
-            eventfd_write(self.completion, 1)
+            self._commit_submitted()
+
+    cdef void _commit_submitted(self) noexcept nogil:
+        self._commit()
+        pthread_mutex_lock(&self.mutex)
+        self.state = FINISHED
+        pthread_cond_broadcast(&self.changed)
+        pthread_mutex_unlock(&self.mutex)
+        eventfd_write(self.completion, 1)
 
     cdef void _commit(self) noexcept nogil:
         cdef int index
@@ -186,7 +208,8 @@ cdef class Committer:
         cdef Py_ssize_t size
         cdef uint64_t last = self.durable
         self.error = 0
-        for index in range(self.batch.extent_count):
+        self.out_of_room = False
+        for index in range(self.batch.first_extent, self.batch.extent_count):
             extent = &self.batch.extents[index]
             size = extent.end - extent.start
             if size == 0:
@@ -195,6 +218,7 @@ cdef class Committer:
             self.failed_operation = b"preparing"
             self.error = self._await_file(extent.file)
             if self.error != 0:
+                self.out_of_room = is_full_disk(self.error)
                 return
             finish_records(self.batch.data + extent.start, size, extent.file.seed, self.durable, &last)
             self.failed_operation = b"writing"
@@ -202,6 +226,8 @@ cdef class Committer:
                 extent.file.descriptor, self.batch.data + extent.start, size, extent.offset
             )
             if self.error != 0:
+                # Whatever part of it was written will be written again, octet for octet.
+                self.out_of_room = is_full_disk(self.error)
                 return
             self.bytes_written += size
             if not self.batch.urgent and extent.end == self.batch.size:
@@ -224,9 +250,9 @@ cdef class Committer:
         return error
 
     cdef int _sync(self, int descriptor) noexcept nogil:
-        cdef uint64_t start = now_ns()
+        cdef uint64_t start = self.now_ns()
         cdef int error = self.disk.sync(descriptor)
-        cdef uint64_t duration = now_ns() - start
+        cdef uint64_t duration = self.now_ns() - start
         cdef int bucket = 0
         self.last_sync_ns = duration
         self.sync_ns += duration

@@ -71,6 +71,7 @@ cdef class Fetcher:
     cdef bint close_all
     cdef Disk disk
     cdef int completion
+    cdef object thread
     cdef bytes directory
     cdef const char *directory_path
     cdef list handed_over

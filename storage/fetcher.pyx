@@ -5,6 +5,7 @@ they are given, in few large pieces where they are close to each other, and tell
 """
 
 import os
+import threading
 
 from libc.errno cimport ENOMEM
 from libc.stdint cimport uint32_t, uint64_t
@@ -158,18 +159,23 @@ cdef class Fetcher:
             pthread_cond_destroy(&self.changed)
             pthread_mutex_destroy(&self.mutex)
 
-    def run(self):
-        """Be the thread that reads. Returns after ``stop``."""
+    def start(self):
+        """Start the thread."""
+        self.thread = threading.Thread(target=self._be_thread, name="journal-fetch", daemon=True)
+        self.thread.start()
+
+    def _be_thread(self):
         with nogil:
             become_batch_thread()
             self._run()
 
     def stop(self):
-        """Let the thread end after what it is reading now."""
+        """End the thread after what it is reading now."""
         pthread_mutex_lock(&self.mutex)
         self.stopping = True
         pthread_cond_broadcast(&self.changed)
         pthread_mutex_unlock(&self.mutex)
+        self.thread.join()
 
     cpdef bint submit(self, Fetch fetch) except -1:
         """Have records read. Returns False if too many fetches are on their way already."""
@@ -205,15 +211,6 @@ cdef class Fetcher:
         self.close_all = True
         pthread_cond_broadcast(&self.changed)
         pthread_mutex_unlock(&self.mutex)
-
-    def serve_waiting(self):
-        """Read what was submitted on the caller's thread, where no other one does (simulation)."""
-        cdef FetchWork *work
-        while self.waiting_count:
-            work = self._take_waiting()
-            self._serve(work)
-            work.finished = True
-        self._close_descriptors()
 
     cdef void _run(self) noexcept nogil:
         cdef FetchWork *work

@@ -2,20 +2,18 @@
 
 import errno
 import logging
-import os
-import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 
 from storage.checkpoint import Checkpoint, write_checkpoint
 from storage.committer import Committer
 from storage.filesystem import Filesystem
-from storage.layout import TEMPORARY_SUFFIX, SegmentHeader, segment_path, spare_path
+from storage.layout import TEMPORARY_SUFFIX, SegmentHeader, checkpoint_path, segment_path, spare_path
+from storage.machine import Machine
 from storage.options import JournalOptions
+from storage.postponed import Obstacle, Outcome
 from storage.segment import Segment
 
 FILL_STEP_SIZE = 1 << 20
@@ -26,18 +24,26 @@ GIVE_BACK_SIZE_MIN = 1 << 20
 
 FILE_ID_SIZE = 8
 
+SPARE_FILES_MAX_WHEN_LOW = 1
+"""How many spare files stay when the disk is nearly full: enough for the log to go round in its own files."""
+
+REMOVAL = "removal"
+"""The subject of outcomes of removals: all of them are one queue."""
+
 logger = logging.getLogger(__name__)
 
 
 class Housekeeper:
     """Does its tasks one after the other in a thread of its own.
 
-    Files that were prepared are handed to the ``committer``. The outcome of each checkpoint is put into ``outcomes``
-    as (sequence, error or None), and ``notify`` is called, on the thread.
+    Files that were prepared are handed to the ``committer``. How preparations, checkpoints and removals ended is put
+    into ``outcomes``, and ``notify`` is called, on the thread. The subject of an outcome is the segment, the
+    checkpoint, ``REMOVAL``, or the directory if syncing that failed: whoever knows what is in it after that?
     """
 
     def __init__(
         self,
+        machine: Machine,
         filesystem: Filesystem,
         directory: Path,
         options: JournalOptions,
@@ -45,7 +51,8 @@ class Housekeeper:
         committer: Committer,
         notify: Callable[[], None],
     ) -> None:
-        self.outcomes: deque[tuple[int, OSError | None]] = deque()
+        self.outcomes: deque[Outcome] = deque()
+        self._machine = machine
         self._filesystem = filesystem
         self._directory = directory
         self._options = options
@@ -54,41 +61,41 @@ class Housekeeper:
         self._notify = notify
         self._descriptors: dict[int, int] = {}
         self._spares: list[Path] = []
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="journal-housekeeper", daemon=True)
-        self._thread.start()
+        self._spare_files_max = options.spare_files_max
+        self._unprepared: dict[int, OSError] = {}
+        self._leaving: deque[int] = deque()
+        self._worker = machine.worker("journal-housekeeper")
 
     def adopt(self, spares: list[Path]) -> None:
         """Use the spare files that a recovery found, as far as they fit."""
-        self._tasks.put(partial(self._adopt, spares))
+        self._worker.put(partial(self._adopt, spares))
 
     def prepare(self, segment: Segment, size: int, durable: int) -> None:
         """Have the file of a segment ready; everything up to the sequence ``durable`` is on disk already."""
-        self._tasks.put(partial(self._prepare, segment, size, durable))
+        self._worker.put(partial(self._prepare, segment, size, durable))
 
     def finish(self, segment: Segment) -> None:
         """Close the file of a segment that is sealed and on disk."""
-        self._tasks.put(partial(self._finish, segment.number, segment.size))
+        self._worker.put(partial(self._finish, segment.number, segment.size))
 
     def reclaim(self, numbers: list[int]) -> None:
         """Remove segments, or keep their files as spares."""
-        self._tasks.put(partial(self._reclaim, numbers))
+        self._worker.put(partial(self._reclaim, numbers))
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint whose records are durable."""
-        self._tasks.put(partial(self._write_checkpoint, checkpoint))
+        self._worker.put(partial(self._write_checkpoint, checkpoint))
+
+    def save_room(self, low: bool) -> None:
+        """Keep fewer spare files, or as many as usual."""
+        self._worker.put(partial(self._save_room, low))
 
     def stop(self) -> None:
         """Finish what was asked for and end the thread."""
-        self._tasks.put(None)
-        self._thread.join()
+        self._worker.stop()
         for descriptor in self._descriptors.values():
             self._filesystem.close(descriptor)
         self._descriptors.clear()
-
-    def _run(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            task()
 
     def _adopt(self, spares: list[Path]) -> None:
         for path in spares:
@@ -101,26 +108,40 @@ class Housekeeper:
                 logger.warning("the spare file %s is of no use: %s", path, error)
 
     def _has_use_for(self, path: Path) -> bool:
-        return (
-            len(self._spares) < self._options.spare_files_max
-            and self._filesystem.size(path) == self._options.segment_size
-        )
+        return len(self._spares) < self._spare_files_max and self._filesystem.size(path) == self._options.segment_size
 
     def _prepare(self, segment: Segment, size: int, durable: int) -> None:
+        number = segment.number
         try:
-            descriptor, header = self._prepare_file(segment.number, size, durable)
+            # In order, always: a segment that is missing between two others looks as if it had been lost.
+            for earlier, error in self._unprepared.items():
+                if earlier < number:
+                    raise error
+            descriptor, header = self._prepare_file(number, size, durable)
         except OSError as error:
-            logger.warning("preparing %s failed: %s", segment_path(self._directory, segment.number), error)
-            self._committer.provide(segment, -1, 0, error.errno or errno.EIO)
+            self._unprepared[number] = error
+            obstacle = _obstacle(segment_path(self._directory, number), "preparing", error)
+            self._tell(Outcome(segment, obstacle, partial(self._prepare_again, segment, size, durable)))
+            self._committer.provide(segment, -1, 0, obstacle.errno)
             return
-        self._descriptors[segment.number] = descriptor
+        if self._unprepared.pop(number, None) is not None:
+            self._tell(Outcome(segment, None))
+        self._descriptors[number] = descriptor
         self._committer.provide(segment, descriptor, header.seed, 0)
+
+    def _prepare_again(self, segment: Segment, size: int, durable: int) -> None:
+        self._committer.withdraw(segment)
+        self.prepare(segment, size, durable)
 
     def _prepare_file(self, number: int, size: int, durable: int) -> tuple[int, SegmentHeader]:
         filesystem = self._filesystem
         path = segment_path(self._directory, number)
         header = SegmentHeader(
-            int.from_bytes(os.urandom(FILE_ID_SIZE), "little"), number, durable, self._epoch, time.time_ns() // 1000
+            int.from_bytes(self._machine.random_bytes(FILE_ID_SIZE), "little"),
+            number,
+            durable,
+            self._epoch,
+            self._machine.time_us(),
         )
         if self._spares:
             source = self._spares.pop()
@@ -135,11 +156,34 @@ class Housekeeper:
             # The header is on disk before the file gets its name: a segment with a bad header is a damaged one.
             filesystem.sync(descriptor)
             filesystem.rename(source, path)
-            filesystem.sync_directory(self._directory)
+        except OSError:
+            filesystem.close(descriptor)
+            # Another try takes another file: it has no use for half of one, nor for one whose sync has failed.
+            self._discard(source)
+            raise
+        try:
+            self._sync_directory()
         except OSError:
             filesystem.close(descriptor)
             raise
         return descriptor, header
+
+    def _discard(self, path: Path) -> None:
+        try:
+            self._filesystem.remove(path)
+        except OSError as error:
+            logger.warning("removing %s failed: %s", path, error)
+
+    def _sync_directory(self) -> None:
+        try:
+            self._filesystem.sync_directory(self._directory)
+        except OSError as error:
+            self._tell(Outcome(self._directory, _obstacle(self._directory, "syncing", error)))
+            raise
+
+    def _tell(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        self._notify()
 
     def _fill(self, descriptor: int, size: int) -> None:
         zeros = bytes(min(size, FILL_STEP_SIZE))
@@ -162,26 +206,55 @@ class Housekeeper:
             self._filesystem.close(descriptor)
 
     def _reclaim(self, numbers: list[int]) -> None:
-        for number in numbers:
-            path = segment_path(self._directory, number)
-            spare = spare_path(self._directory, number)
+        had_failed = bool(self._leaving)
+        self._leaving.extend(numbers)
+        while self._leaving:
+            path = segment_path(self._directory, self._leaving[0])
+            spare = None
             try:
-                if self._has_use_for(path) and spare not in self._spares:
-                    self._filesystem.rename(path, spare)
-                    self._spares.append(spare)
-                else:
-                    self._filesystem.remove(path)
-                # One after the other, so that a crash leaves no gap between those that are still there.
-                self._filesystem.sync_directory(self._directory)
+                spare = self._remove(path, spare_path(self._directory, self._leaving[0]))
+            except FileNotFoundError:
+                logger.warning("%s is gone already", path)
             except OSError as error:
-                logger.warning("removing %s failed: %s", path, error)
+                self._tell(Outcome(REMOVAL, _obstacle(path, "removing", error), partial(self.reclaim, [])))
                 return
+            self._leaving.popleft()
+            try:
+                # One after the other, so that a crash leaves no gap between those that are still there.
+                self._sync_directory()
+            except OSError:
+                return
+            # Not before its old name is gone for sure: overwritten under that name it would be a damaged segment.
+            if spare is not None:
+                self._spares.append(spare)
+        if had_failed:
+            self._tell(Outcome(REMOVAL, None))
+
+    def _remove(self, path: Path, spare: Path) -> Path | None:
+        if self._has_use_for(path) and spare not in self._spares:
+            self._filesystem.rename(path, spare)
+            return spare
+        self._filesystem.remove(path)
+        return None
+
+    def _save_room(self, low: bool) -> None:
+        usual = self._options.spare_files_max
+        self._spare_files_max = min(usual, SPARE_FILES_MAX_WHEN_LOW) if low else usual
+        while len(self._spares) > self._spare_files_max:
+            self._discard(self._spares.pop())
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        failure = None
+        path = checkpoint_path(self._directory, checkpoint.sequence)
         try:
-            write_checkpoint(self._filesystem, self._directory, checkpoint)
+            write_checkpoint(
+                self._filesystem, self._directory, checkpoint, self._sync_directory, self._machine.time_us()
+            )
         except OSError as error:
-            failure = error
-        self.outcomes.append((checkpoint.sequence, failure))
-        self._notify()
+            obstacle = _obstacle(path, "writing", error)
+            self._tell(Outcome(checkpoint, obstacle, partial(self.write_checkpoint, checkpoint)))
+        else:
+            self._tell(Outcome(checkpoint, None))
+
+
+def _obstacle(file: Path, operation: str, error: OSError) -> Obstacle:
+    return Obstacle(file, operation, error.errno or errno.EIO)

@@ -21,6 +21,9 @@ cdef class Journal:
     cdef Batch _batch                       # gathers
     cdef Batch _other                       # in flight, or empty
     cdef bint _in_flight
+    cdef readonly bint stuck                # the batch in flight waits for room on the disk
+    cdef readonly unsigned long long housekeeping_failures
+    cdef object _postponed
     cdef bint _closed
     cdef bint _closing
     cdef bint _unit_open
@@ -33,7 +36,6 @@ cdef class Journal:
     cdef int _unfinished                    # index of the first of them whose file is still open
     cdef Committer _committer
     cdef Fetcher _fetcher
-    cdef list _threads
     cdef object _housekeeper
     cdef object _directory
     cdef object _options
@@ -49,6 +51,7 @@ cdef class Journal:
     cdef unsigned long long _slices_sequence
     cdef object _checkpoint                 # on its way to disk
     cdef bint _checkpoint_handed_over
+    cdef bint _saves_room
     cdef unsigned long long _checkpoint_not_before
 
     cdef unsigned char *reserve(self, unsigned char kind, Py_ssize_t payload_size) except NULL
@@ -67,10 +70,12 @@ cdef class Journal:
     cdef int _roll_over(self) except -1
     cdef int _submit(self) except -1
     cdef int _complete(self) except -1
-    cdef int _flush(self) except -1
+    cdef int _fail(self, object file, str operation, int error) except -1
+    cdef bint _flush(self) except -1
     cdef int _finish_segments(self) except -1
     cdef int _reclaim(self) except -1
-    cdef int _collect_checkpoint(self) except -1
+    cdef int _collect_outcomes(self) except -1
+    cdef int _collect_checkpoint(self, object checkpoint, object obstacle) except -1
     cdef int _start_checkpoint(self) except -1
     cdef int _take_slice(self) except -1
     cdef int _hand_over_checkpoint(self) except -1

@@ -5,7 +5,9 @@ from typing import final
 from storage.disk import Disk
 from storage.errors import JournalFailed
 from storage.fetcher import Fetch
+from storage.machine import Machine
 from storage.options import JournalOptions
+from storage.postponed import Obstacle
 from storage.recovery import Recovery
 from storage.segment import Segment
 
@@ -20,6 +22,8 @@ class Journal:
     failed: bool
     error: JournalFailed | None
     completion_fd: int
+    stuck: bool
+    housekeeping_failures: int
 
     def __init__(
         self,
@@ -31,6 +35,7 @@ class Journal:
         fetched: Callable[[Fetch], object] | None = None,
         options: JournalOptions | None = None,
         disk: Disk | None = None,
+        machine: Machine | None = None,
     ) -> None: ...
     def append(self, kind: int, payload: bytes, unit_ends: bool = True) -> int: ...
     def retain(self, segment: Segment, units: int = 0) -> None: ...
@@ -45,11 +50,19 @@ class Journal:
         """Keep a copy of the damaged record of segment ``number`` at ``offset``, so that the segment may go."""
     def commit(self) -> bool: ...
     def on_commit_finished(self) -> None: ...
+    def retry(self) -> None: ...
+    def save_room(self, low: bool) -> None: ...
     def close(self) -> None: ...
     def abandon(self) -> None: ...
     @property
     def pending_batch(self) -> int:
         """The number of the batch that has the last record, as long as it is not on disk; then 0."""
+    @property
+    def out_of_room(self) -> Obstacle | None: ...
+    @property
+    def obstacles(self) -> list[Obstacle]: ...
+    @property
+    def in_flight_work(self) -> str: ...
     @property
     def gathering_bytes(self) -> int: ...
     @property

@@ -7,22 +7,25 @@ and syncs while the next one gathers. ``completion_fd`` becomes readable when a 
 Segments go when nothing in them is needed any more, the oldest first, in three steps that each wait for the one
 before to be durable: a checkpoint, if they hold state; a mark in the log which says that they may be gone; and the
 removal of the files.
+
+A disk that is full ends nothing: what was to be written waits, nothing is confirmed meanwhile, and ``retry`` tries it
+again. Any other error, and each failed sync of the log, is the journal's end.
 """
 
 import logging
 import os
-import threading
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from storage.checkpoint import Checkpoint
-from storage.disk import Disk
 from storage.errors import JournalClosed, JournalFailed
 from storage.housekeeper import Housekeeper
 from storage.layout import segment_path
+from storage.machine import Machine
 from storage.options import JournalOptions
+from storage.postponed import Obstacle, Postponed
 from storage.record import PAYLOAD_SIZE_MAX as PAYLOAD_SIZE_MAX_
 from storage.recovery import RECLAIMED_PAYLOAD
 
@@ -51,15 +54,18 @@ cdef class Journal:
 
     ``recovery`` has read the directory; its repairs are carried out here, which is the only file work done on the
     caller's thread. ``durable(batch)`` and ``failed(error)`` are called from ``on_commit_finished`` and ``close``,
-    ``fetched(fetch)`` from the former, with what ``fetch`` has asked for. ``snapshot()`` is a generator that encodes the owner's whole state, one slice each time it is resumed, and returns
-    the pieces; without it, segments with state records stay. A slice is taken in each call of ``on_commit_finished``,
-    and the state may change between two: each part of it may be as it was at any time since the generator was made,
-    as the state records since then are replayed over it.
+    ``fetched(fetch)`` from the former, with what ``fetch`` has asked for. ``snapshot()`` is a generator that encodes
+    the owner's whole state, one slice each time it is resumed, and returns the pieces; without it, segments with state
+    records stay. A slice is taken in each call of ``on_commit_finished``, and the state may change between two: each
+    part of it may be as it was at any time since the generator was made, as the state records since then are replayed
+    over it. Threads, time and chance are those of the ``machine``; ``disk`` takes the place of its disk.
 
     Raises OSError if the directory cannot be repaired. All methods are for one thread.
     """
 
-    def __init__(self, recovery, *, durable, failed, snapshot=None, fetched=None, options=None, disk=None):
+    def __init__(
+        self, recovery, *, durable, failed, snapshot=None, fetched=None, options=None, disk=None, machine=None
+    ):
         recovery.apply()
         self._directory = recovery.directory
         self._options = options or JournalOptions()
@@ -76,19 +82,17 @@ cdef class Journal:
         self._segments = list(recovery.segments)
         self._unfinished = len(self._segments)
         self._reclaim_due = True
+        self._postponed = Postponed()
 
         self.completion_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        disk = disk or Disk()
-        self._committer = Committer(disk, self.completion_fd, recovery.sequence)
-        self._fetcher = Fetcher(disk, self._directory, self.completion_fd)
-        self._threads = [
-            threading.Thread(target=self._committer.run, name="journal-commit", daemon=True),
-            threading.Thread(target=self._fetcher.run, name="journal-fetch", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        machine = machine or Machine()
+        disk = disk or machine.disk
+        self._committer = machine.committer(disk, self.completion_fd, recovery.sequence)
+        self._committer.start()
+        self._fetcher = machine.fetcher(disk, self._directory, self.completion_fd)
+        self._fetcher.start()
         self._housekeeper = Housekeeper(
-            recovery.filesystem, self._directory, self._options, self._epoch, self._committer, self._notify()
+            machine, recovery.filesystem, self._directory, self._options, self._epoch, self._committer, self._notify()
         )
         self._housekeeper.adopt(recovery.spares)
         self._capacity = self._options.segment_size if recovery.spares else self._options.first_segment_size
@@ -246,7 +250,17 @@ cdef class Journal:
     @property
     def in_flight_seconds(self):
         """For how long the commit thread has been at work on its batch; 0 if it has none."""
-        return self._committer.in_flight_ns() / 1e9 if self._in_flight else 0.0
+        return self._committer.in_flight_ns() / 1e9 if self._in_flight and not self.stuck else 0.0
+
+    @property
+    def in_flight_work(self):
+        """What the commit thread is doing just now, for people: "syncing" and a file."""
+        cdef Segment segment
+        if not self._in_flight or self.stuck or self._committer.failed_operation == NULL:
+            return ""
+        # The thread may have gone on in between; one of the two files is as good as the other.
+        segment = self._other.segments[min(self._committer.failed_extent, len(self._other.segments) - 1)]
+        return f"{self._committer.failed_operation.decode()} {segment_path(self._directory, segment.number)}"
 
     cpdef bint commit(self) except -1:
         """Hand what was gathered to the commit thread, unless it is at work or a unit has not ended.
@@ -268,7 +282,7 @@ cdef class Journal:
         eventfd_read(self.completion_fd, &count)
         for fetch in self._fetcher.take_finished():
             self._fetched_callback(fetch)
-        self._collect_checkpoint()
+        self._collect_outcomes()
         if self._in_flight and self._committer.finished():
             self._complete()
         if self._slices is not None and not self._unit_open and not self.failed and not self._closing:
@@ -294,18 +308,25 @@ cdef class Journal:
         cdef Extent *extent
         cdef int index
         self._committer.take_back()
-        self._in_flight = False
-        if self._committer.error != 0:
+        if self._committer.out_of_room and not self.failed:
             segment = batch.segments[self._committer.failed_extent]
-            self.failed = True
-            self.error = JournalFailed(
+            batch.first_extent = self._committer.failed_extent
+            self.stuck = True
+            self._postpone(batch, Obstacle(
                 segment_path(self._directory, segment.number),
                 self._committer.failed_operation.decode(),
                 self._committer.error,
-            )
-            batch.clear()
-            self._failed_callback(self.error)
+            ), self._resubmit)
             return 0
+        self._in_flight = False
+        if self._committer.error != 0 or self.failed:
+            if not self.failed:
+                segment = batch.segments[self._committer.failed_extent]
+                path = segment_path(self._directory, segment.number)
+                self._fail(path, self._committer.failed_operation.decode(), self._committer.error)
+            batch.clear()
+            return 0
+        self._postponed.remove(batch)
         self.durable_batch = batch.number
         self.durable_sequence = self._committer.durable
         for index in range(batch.extent_count):
@@ -319,6 +340,12 @@ cdef class Journal:
         self._durable_callback(self.durable_batch)
         return 0
 
+    cdef int _fail(self, object file, str operation, int error) except -1:
+        self.failed = True
+        self.error = JournalFailed(file, operation, error)
+        self._failed_callback(self.error)
+        return 0
+
     cdef int _finish_segments(self) except -1:
         cdef Segment segment
         while self._unfinished < len(self._segments):
@@ -327,6 +354,61 @@ cdef class Journal:
                 break
             self._housekeeper.finish(segment)
             self._unfinished += 1
+        return 0
+
+    # A full disk, and file work that failed
+
+    @property
+    def out_of_room(self):
+        """What the disk is too full for, as an ``Obstacle``; None while there is room."""
+        return self._postponed.out_of_room()
+
+    @property
+    def obstacles(self):
+        """All that failed and will be tried again."""
+        return self._postponed.obstacles()
+
+    def retry(self):
+        """Try again what the disk had no room for, and what else was put off. For now and then while there is any."""
+        if not self._closed and not self.failed:
+            self._postponed.retry()
+
+    def save_room(self, bint low):
+        """Keep as few spare files as possible while the disk is nearly full (``low``), or as many as usual."""
+        if self._saves_room != low:
+            self._saves_room = low
+            self._housekeeper.save_room(low)
+
+    def _resubmit(self):
+        self.stuck = False
+        self._committer.submit(self._other)
+
+    def _postpone(self, subject, obstacle, again):
+        if self._postponed.add(subject, obstacle, again):
+            self.housekeeping_failures += subject is not self._other
+            # Of a full disk the owner makes more than a line in the log.
+            level = logging.INFO if obstacle.is_full_disk else logging.WARNING
+            logger.log(level, "%s; it will be tried again", obstacle)
+
+    cdef int _collect_outcomes(self) except -1:
+        while self._housekeeper.outcomes:
+            subject, obstacle, again = self._housekeeper.outcomes.popleft()
+            if isinstance(subject, Checkpoint):
+                if subject is not self._checkpoint:
+                    continue  # a newer one has taken its place
+                self._collect_checkpoint(subject, obstacle)
+            if obstacle is None:
+                self._postponed.remove(subject)
+            elif again is not None:
+                # Of segments only those for which there is no room: another error is the end once one is needed.
+                if obstacle.is_full_disk or not isinstance(subject, (Segment, Checkpoint)):
+                    self._postpone(subject, obstacle, again)
+                else:
+                    self._postponed.remove(subject)
+                    self.housekeeping_failures += 1
+                    logger.error("%s", obstacle)
+            elif not self.failed:
+                self._fail(obstacle.file, obstacle.operation, obstacle.errno)
         return 0
 
     # Letting segments go
@@ -368,11 +450,14 @@ cdef class Journal:
         return 0
 
     cdef int _start_checkpoint(self) except -1:
-        if (
-            self._checkpoint is not None or self._slices is not None or self._snapshot is None
-            or self.current.number < self._checkpoint_not_before
-        ):
+        if self._slices is not None or self._snapshot is None or self.current.number < self._checkpoint_not_before:
             return 0
+        if self._checkpoint is not None:
+            if self._checkpoint_not_before == 0:
+                return 0
+            self._postponed.remove(self._checkpoint)
+            self._checkpoint = None
+        self._checkpoint_not_before = 0
         self._slices = self._snapshot()
         self._slices_sequence = self.sequence
         return self._take_slice()
@@ -405,30 +490,35 @@ cdef class Journal:
             self._housekeeper.write_checkpoint(self._checkpoint)
         return 0
 
-    cdef int _collect_checkpoint(self) except -1:
-        while self._housekeeper.outcomes:
-            sequence, error = self._housekeeper.outcomes.popleft()
+    cdef int _collect_checkpoint(self, object checkpoint, object obstacle) except -1:
+        if obstacle is None:
+            self.checkpoint_sequence = checkpoint.sequence
             self._checkpoint = None
-            if error is None:
-                self.checkpoint_sequence = sequence
-            else:
-                # The log is complete without it. The next try comes with the next segment.
-                logger.error("writing checkpoint %d failed: %s", sequence, error)
-                self._checkpoint_not_before = self.current.number + 1
+            self._checkpoint_not_before = 0
+        else:
+            # The log is complete without it. The next segment brings a newer one, if this one stays impossible.
+            self._checkpoint_not_before = self.current.number + 1
+            if not obstacle.is_full_disk:
+                self._checkpoint = None
         return 0
 
     # The end
 
     def close(self):
-        """Commit everything, mark the log as cleanly stopped, and end the threads. The callbacks are still called."""
+        """Commit everything, mark the log as cleanly stopped, and end the threads. The callbacks are still called.
+
+        What a full disk has no room for is tried once more, and then lost; none of it was confirmed.
+        """
         if self._closed:
             return
         self._closing = True
-        self._flush()
-        if not self.failed and not self._unit_open:
+        if self._flush() and not self._unit_open:
             # In a batch of its own, so that it is the proof that everything before had been on disk.
             self._append_mark(KIND_STOPPED, b"")
             self._flush()
+        if self.stuck:
+            logger.error("closed without room: %d bytes that were not confirmed are lost",
+                         self._other.size + self._batch.size)
         self._shut()
 
     def abandon(self):
@@ -437,21 +527,30 @@ cdef class Journal:
             self._closing = True
             self._shut()
 
-    cdef int _flush(self) except -1:
+    cdef bint _flush(self) except -1:
+        """Commit everything. Returns whether that was possible."""
+        cdef bint tried_again = False
         while not self.failed and (self._in_flight or self._batch.size > 0):
-            if not self._in_flight:
+            if self.stuck:
+                if tried_again:
+                    return False
+                tried_again = True
+                self.retry()
+            elif not self._in_flight:
                 self._submit()
             self._committer.wait()
+            self._collect_outcomes()
             self._complete()
-        return 0
+        return not self.failed
 
     cdef int _shut(self) except -1:
         self._closed = True
         self._committer.stop()
         self._fetcher.stop()
-        for thread in self._threads:
-            thread.join()
         self._housekeeper.stop()
+        for _, obstacle, _ in self._housekeeper.outcomes:
+            if obstacle is not None:
+                logger.warning("%s", obstacle)
         os.close(self.completion_fd)
         self.completion_fd = -1
         return 0

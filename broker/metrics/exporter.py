@@ -160,6 +160,9 @@ def _process(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("process_max_fds", "Open file descriptors limit", resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     free = shutil.disk_usage(snapshot.data_directory).free
     yield _gauge("disk_space_available_bytes", "Disk space available in bytes", free)
+    limit = snapshot.disk_limit_bytes
+    yield _gauge("disk_space_available_limit_bytes", "Free disk space low watermark in bytes", limit)
+    yield _gauge("alarms_free_disk_space_watermark", "1 while the disk alarm is set", snapshot.disk_alarm)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     yield CounterMetricFamily(
         "haypile_process_cpu_seconds", "User and system time of the processor", usage.ru_utime + usage.ru_stime
@@ -178,14 +181,24 @@ def _journals(journals: list[JournalRow]) -> Iterator[Metric]:
     size = GaugeMetricFamily("haypile_journal_size_bytes", "Size of the journal's files, spare ones too", labels=labels)
     segments = GaugeMetricFamily("haypile_journal_segments", "Segment files that are needed", labels=labels)
     failed = GaugeMetricFamily("haypile_journal_failed", "1 once the journal has failed", labels=labels)
+    full = GaugeMetricFamily("haypile_journal_out_of_room", "1 while the disk has no room for it", labels=labels)
+    in_flight = GaugeMetricFamily(
+        "haypile_journal_in_flight_seconds", "For how long the commit that is on its way has taken", labels=labels
+    )
+    housekeeping = CounterMetricFamily(
+        "haypile_journal_housekeeping_failures", "Preparations, checkpoints and removals that failed", labels=labels
+    )
     syncs = HistogramMetricFamily("haypile_journal_sync_seconds", "Duration of fdatasync", labels=labels)
     for row in journals:
         written.add_metric([row.vhost], row.written_bytes)
         size.add_metric([row.vhost], _size_of_files(row.directory))
         segments.add_metric([row.vhost], row.segments)
         failed.add_metric([row.vhost], row.failed)
+        full.add_metric([row.vhost], row.out_of_room)
+        in_flight.add_metric([row.vhost], row.in_flight_s)
+        housekeeping.add_metric([row.vhost], row.housekeeping_failures)
         syncs.add_metric([row.vhost], _cumulated(row.sync_histogram), row.sync_s)
-    yield from (written, size, segments, failed, syncs)
+    yield from (written, size, segments, failed, full, in_flight, housekeeping, syncs)
 
 
 def _size_of_files(directory: Path) -> int:

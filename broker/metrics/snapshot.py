@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from broker.configuration import Configuration
+from broker.free_space import DiskAlarm
 from broker.memory import MemoryAlarm
 from broker.metrics.counters import Counters
 from broker.metrics.loop_lag import LoopLag
@@ -26,6 +27,7 @@ class MetricsSource(Protocol):
     cluster_name: str
     counters: Counters
     memory: MemoryAlarm
+    disk: DiskAlarm
     loop_lag: LoopLag
 
     @property
@@ -65,6 +67,9 @@ class JournalRow(NamedTuple):
     written_bytes: int
     segments: int
     failed: bool
+    out_of_room: bool
+    in_flight_s: float
+    housekeeping_failures: int
     sync_count: int
     sync_s: float
     sync_histogram: Histogram
@@ -87,6 +92,8 @@ class Snapshot(NamedTuple):
     logins_failed: int
     memory_limit_bytes: int
     memory_alarm: bool
+    disk_limit_bytes: int
+    disk_alarm: bool
     lag_histogram: Histogram
     lag_s: float
 
@@ -128,6 +135,8 @@ async def take_snapshot(source: MetricsSource) -> Snapshot:
         logins_failed=failed,
         memory_limit_bytes=source.memory.limit_bytes,
         memory_alarm=source.memory.is_set,
+        disk_limit_bytes=source.disk.limit_bytes,
+        disk_alarm=source.disk.is_set,
         lag_histogram=source.loop_lag.histogram(),
         lag_s=source.loop_lag.sum_s,
     )
@@ -147,6 +156,9 @@ def _read_journal(source: MetricsSource, vhost: Any) -> JournalRow:
         written_bytes=journal.bytes_written,
         segments=journal.segment_count,
         failed=journal.failed,
+        out_of_room=journal.out_of_room is not None,
+        in_flight_s=journal.in_flight_seconds,
+        housekeeping_failures=journal.housekeeping_failures,
         sync_count=journal.sync_count,
         sync_s=journal.sync_seconds,
         sync_histogram=journal.sync_histogram(),

@@ -166,20 +166,24 @@ def test_events_are_kept_over_a_restart_and_a_new_virtual_host_is_told(broker: B
     assert channel.get("kept") is None
 
 
-def test_an_alarm_is_told(start_broker: StartBroker) -> None:
+@pytest.mark.parametrize(
+    ("source", "setting", "limit"),
+    [("memory", "memory-high-watermark-bytes", "1000"), ("disk", "disk-free-limit-bytes", str(1 << 60))],
+)
+def test_an_alarm_is_told(start_broker: StartBroker, source: str, setting: str, limit: str) -> None:
     broker = start_broker({"event-exchange": "true"})
     channel = broker.connect().open().channel()
     channel.declare_queue("kept", durable=True)
     channel.bind("kept", EVENTS, "alarm.*")
     channel.expect_silence()
     broker.terminate()
-    broker.settings["memory-high-watermark-bytes"] = "1000"
+    broker.settings[setting] = limit
     broker.start()
     channel = broker.connect().open().channel()
     until(lambda: channel.counts("kept")[0] == 1)
     message = channel.get("kept")
     assert message is not None
-    assert said(message, "alarm.set")["source"] == "memory"
+    assert said(message, "alarm.set")["source"] == source
 
 
 def test_arguments_that_do_not_fit_are_left_out(channel: RawChannel, events: RawChannel) -> None:

@@ -19,11 +19,12 @@ from broker.session.connection import Connection
 from broker.turn import Turn
 from broker.vhost import VirtualHost
 from protocol.amqp.reader import ReadBuffer
+from storage.machine import Machine
 from storage.options import JournalOptions
 from tests.support.raw_client import RawClient
 
 BEGINNING_MS = 1_700_000_000_000
-SEGMENT_SIZE_BYTES = 1 << 16
+OPTIONS = JournalOptions(segment_size=1 << 16, first_segment_size=1 << 16)
 COMMIT_TIMEOUT_S = 10.0
 READ_BUFFER_SIZE_BYTES = 1 << 18
 
@@ -112,14 +113,22 @@ class Transport:
 class InProcessBroker:
     """One virtual host in ``directory``; time stands still except for ``pass_time``."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        machine: Machine | None = None,
+        options: JournalOptions = OPTIONS,
+        time_ms: int = BEGINNING_MS,
+    ) -> None:
         self.directory = directory
+        self.machine = machine
+        self.options = options
         self.configuration = Configuration(data_dir=str(directory))
         self.cluster_name = "in process"
         self.read_buffer = ReadBuffer(READ_BUFFER_SIZE_BYTES, READ_BUFFER_SIZE_BYTES)
         self.clients: list[InProcessClient] = []
         self.errors: list[Exception] = []
-        clock.stand_still(BEGINNING_MS)
+        clock.stand_still(time_ms)
         self.start()
 
     def start(self) -> None:
@@ -132,8 +141,9 @@ class InProcessBroker:
             self.directory,
             self.turn,
             self.counters,
-            JournalOptions(segment_size=SEGMENT_SIZE_BYTES, first_segment_size=SEGMENT_SIZE_BYTES),
+            self.options,
             lambda _, error: self.errors.append(error),
+            self.machine,
         )
         self.events = self.vhost.events
         self.vhosts = {"/": self.vhost}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 from collections.abc import Iterator
 
@@ -37,6 +38,16 @@ def test_json_lines_where_nobody_looks() -> None:
     entry = json.loads(line)
     assert entry.pop("timestamp").endswith("Z")
     assert entry == {"event": "connection opened", "level": "info", "area": "test", "client": "a\nb"}
+
+
+def test_what_the_storage_logs_is_one_of_the_lines() -> None:
+    stream = io.StringIO()
+    log_to(stream)
+    logging.getLogger("storage.journal").warning("removing %s failed", "segment-1")
+    logging.getLogger("storage.journal").debug("left out")
+    (line,) = stream.getvalue().splitlines()
+    entry = json.loads(line)
+    assert (entry["area"], entry["level"], entry["event"]) == ("journal", "warning", "removing segment-1 failed")
 
 
 def test_text_on_a_terminal() -> None:

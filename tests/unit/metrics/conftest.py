@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from broker.configuration import Configuration, MetricsConfiguration
+from broker.free_space import DiskAlarm
 from broker.memory import MemoryAlarm
 from broker.metrics.counters import Counters
 from broker.metrics.http import MetricsServer
@@ -27,6 +28,7 @@ class Observed:
     cluster_name: str = "a cluster"
     counters: Counters = field(default_factory=Counters)
     memory: MemoryAlarm = field(default_factory=lambda: MemoryAlarm(1 << 40, 1.0))
+    disk: DiskAlarm = field(default_factory=lambda: DiskAlarm("/", 1 << 20, lambda measure: measure()))
     loop_lag: LoopLag = field(default_factory=LoopLag)
     vhosts: dict[str, VirtualHost] = field(default_factory=dict)
     connections: list[Any] = field(default_factory=list)

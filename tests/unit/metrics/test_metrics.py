@@ -14,6 +14,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 # What RabbitMQ's Grafana dashboards and the alerts of its users ask for.
 RABBITMQ_NAMES = (
+    "rabbitmq_alarms_free_disk_space_watermark",
     "rabbitmq_alarms_memory_used_watermark",
     "rabbitmq_auth_attempts_failed_total",
     "rabbitmq_auth_attempts_succeeded_total",
@@ -29,6 +30,7 @@ RABBITMQ_NAMES = (
     "rabbitmq_connections_opened_total",
     "rabbitmq_consumers",
     "rabbitmq_disk_space_available_bytes",
+    "rabbitmq_disk_space_available_limit_bytes",
     "rabbitmq_erlang_uptime_seconds",
     "rabbitmq_global_consumers",
     "rabbitmq_global_messages_acknowledged_total",
@@ -71,6 +73,9 @@ HAYPILE_NAMES = (
     "haypile_messages_deduplicated_total",
     "haypile_event_loop_lag_seconds_bucket",
     "haypile_journal_failed",
+    "haypile_journal_housekeeping_failures_total",
+    "haypile_journal_in_flight_seconds",
+    "haypile_journal_out_of_room",
     "haypile_journal_segments",
     "haypile_journal_size_bytes",
     "haypile_journal_sync_seconds_bucket",

@@ -1,0 +1,253 @@
+"""A virtual host and its clients through several lives on a simulated machine."""
+
+import random
+from pathlib import Path
+
+from broker import clock
+from storage.errors import JournalError
+from storage.options import JournalOptions
+from tests.simulation.broker_model import BrokerModel
+from tests.simulation.client import LifeEnded
+from tests.simulation.clients import (
+    DEAD_LETTER_QUEUES,
+    Administrator,
+    Auditor,
+    Consumer,
+    Getter,
+    ModelledClient,
+    Publisher,
+    Transactor,
+    World,
+)
+from tests.simulation.disk import Faults, SimulatedDisk
+from tests.simulation.journal_run import is_readable
+from tests.simulation.machine import BEGINNING_MS, SimulatedMachine
+from tests.simulation.trace import Trace
+from tests.simulation.violation import Violation, demand
+from tests.simulation.weather import Weather
+from tests.support.in_process import InProcessBroker
+
+DIRECTORY = Path("/vhost")
+LIVES_MAX = 4
+STEPS_MAX = (100, 400, 1500)
+ACTS_MAX = (1, 1, 5)
+CLIENTS_MAX = 6
+SEGMENT_SIZES = (4096, 8192, 16384, 65536)
+ROLES: tuple[type[ModelledClient], ...] = (Publisher, Publisher, Publisher, Consumer, Consumer, Getter, Transactor)
+SLEEPS_MS = (0, 0, 1, 20, 500, 4000)
+PIECE_SIZES = (1, 7, 100, 5000, 1 << 18)
+
+
+class BrokerRun:
+    """One seed. ``run`` raises ``Violation`` where a promise is not kept."""
+
+    def __init__(self, seed: int, weather: Weather | None = None) -> None:
+        self.chance = random.Random(f"broker {seed}")
+        self.trace = Trace()
+        drawn = Weather.of(self.chance)
+        self.weather = weather or Weather(fails=drawn.fails)
+        self.disk = SimulatedDisk(random.Random(f"disk {seed}"))
+        self.options = JournalOptions(
+            self.chance.choice(SEGMENT_SIZES), self.chance.choice(SEGMENT_SIZES), self.chance.randrange(3)
+        )
+        self.model = BrokerModel(DEAD_LETTER_QUEUES, ["transient"])
+        self.time_ms = BEGINNING_MS
+        self.errors_before = 0
+        self.clients: list[ModelledClient] = []
+        self.machine: SimulatedMachine
+        self.broker: InProcessBroker
+        self.world: World
+        self.administrator: Administrator
+
+    def run(self) -> None:
+        try:
+            self.trace.note(f"{self.weather} {self.options}")
+            for _ in range(self.chance.randint(1, LIVES_MAX)):
+                self.disk.faults = self.weather.faults(self.chance, self.disk.operation_count)
+                self.live(self.chance.randrange(1, self.chance.choice(STEPS_MAX)))
+            self.disk.faults = Faults()
+            self.live(0)
+        finally:
+            clock.stand_still(0)
+
+    def live(self, steps: int) -> None:
+        """Start, go on for some steps (0: only look what there is), and end in some way."""
+        self.trace.note("start")
+        self.clients.clear()
+        self.errors_before = self.disk.error_count
+        self.machine = SimulatedMachine(self.disk, self.chance, self.trace.note, self.time_ms)
+        try:
+            self.broker = InProcessBroker(DIRECTORY, self.machine, self.options, self.time_ms)
+        except JournalError as error:
+            raise Violation(f"a start is refused only where something is damaged: {error}") from error
+        except OSError as error:
+            demand(self.disk.is_off or self.disk.error_count > 0, f"nothing fails of itself: {error}")
+            self.machine.crash()
+            self.rest()
+            return
+        try:
+            self.begin(audit=steps == 0 or self.chance.random() < 0.3)
+            for _ in range(steps):
+                self.step()
+            if steps == 0 or self.chance.random() < 0.25:
+                self.stop()
+                return
+        except LifeEnded:
+            self.trace.note("the life has ended")
+            demand(self.disk_failed, f"an answer comes unless the disk fails: {list(self.trace.lines)[-3:]}")
+        self.crash()
+
+    def begin(self, audit: bool) -> None:
+        self.world = World(self.broker, self.model, self.chance, self.run_turn, self.trace.note)
+        self.administrator = Administrator(self.world)
+        self.administrator.open()
+        self.administrator.set_up()
+        if not audit:
+            return
+        auditor = Auditor(self.world)
+        auditor.open()
+        found = auditor.audit()
+        self.check_alive()
+        self.trace.note(f"audit { ({queue: [copy.message.number for copy in found[queue]] for queue in found}) }")
+        self.model.on_audit(found)
+        auditor.cut()
+
+    # What goes on
+
+    def run_turn(self) -> bool:
+        """Let the loop and the machine go on by one thing each. Returns whether there was anything to do."""
+        progress = self.turn()
+        progress = self.look() or progress
+        progress = self.machine.step() or progress
+        self.machine.check()
+        if not progress and self.machine.wait_out_stalls():
+            self.set_clock()
+            return True
+        return progress
+
+    def turn(self) -> bool:
+        loop = self.broker.loop
+        ready, loop.ready = loop.ready, []
+        for callback in ready:
+            callback()
+        rang = loop.ring()
+        if ready:
+            self.model.on_turn(self.broker.vhost.journal.journal.sequence)
+        return bool(ready) or rang
+
+    def look(self) -> bool:
+        """Do what the loop does when the journal has something to tell."""
+        for descriptor, callback in list(self.broker.loop.readers.items()):
+            if is_readable(descriptor):
+                callback()
+                return True
+        return False
+
+    def set_clock(self) -> None:
+        clock.stand_still(self.machine.now_ms)
+
+    @property
+    def disk_failed(self) -> bool:
+        """Whether anything went wrong in this life."""
+        return bool(self.broker.errors) or self.disk.is_off or self.disk.error_count > self.errors_before
+
+    def check_alive(self) -> None:
+        if self.disk.is_off or self.broker.errors:
+            raise LifeEnded
+
+    def step(self) -> None:
+        self.check_alive()
+        fate = self.chance.random()
+        if fate < 0.01:
+            self.broker.vhost.journal.journal.retry()
+        elif fate < 0.2:
+            self.machine.step()
+            self.machine.check()
+        elif fate < 0.4:
+            self.turn()
+        elif fate < 0.5:
+            self.look()
+        elif fate < 0.53:
+            self.machine.now_ms += self.chance.choice(SLEEPS_MS)
+            self.set_clock()
+        elif fate < 0.54:
+            self.trace.note("administrate")
+            self.administrator.act()
+        elif len(self.clients) < CLIENTS_MAX and (not self.clients or fate < 0.57):
+            self.clients.append(self.chance.choice(ROLES)(self.world))
+            self.trace.note(f"a {type(self.clients[-1]).__name__} comes")
+            self.clients[-1].open()
+        elif self.clients:
+            self.client_step(self.chance.choice(self.clients))
+
+    def client_step(self, client: ModelledClient) -> None:
+        fate = self.chance.random()
+        size = self.chance.randint(1, self.chance.choice(PIECE_SIZES))
+        if client.gone or fate < 0.005:
+            self.trace.note("a client goes")
+            self.clients.remove(client)
+            client.cut()
+        elif fate < 0.4:
+            for _ in range(self.chance.randint(1, self.chance.choice(ACTS_MAX))):
+                client.act()
+        elif fate < 0.7:
+            if client.can_hand_over:
+                self.trace.note(f"octets {size}")
+                client.hand_over(size)
+        else:
+            client.receive(size)
+
+    # The end of a life
+
+    def stop(self) -> None:
+        """Stop cleanly, when everybody has got the answers that they wait for."""
+        self.trace.note("stop")
+        self.finish()
+        for client in [] if self.disk_failed else self.clients:
+            if isinstance(client, Publisher) and not client.gone:
+                demand(not client.outstanding, f"each publish is confirmed: {sorted(client.outstanding)}")
+            if isinstance(client, Transactor) and not client.gone:
+                demand(not client.committing, "each commit is answered")
+        for client in [*self.clients, self.administrator]:
+            client.cut()
+        self.finish()
+        journal = self.broker.vhost.journal.journal
+        self.broker.vhost.close(self.broker.loop)  # type: ignore[arg-type]
+        self.machine.check()
+        self.model.on_turn(journal.sequence)
+        self.model.on_life_ended(journal.durable_sequence)
+        self.machine.crash()
+        self.rest()
+
+    def finish(self) -> None:
+        """Let everything be done that is under way."""
+        progress = True
+        while progress:
+            progress = self.run_turn()
+            for client in self.clients:
+                while client.can_hand_over:
+                    client.hand_over(1 << 20)
+                    progress = True
+                if client.network.sent:
+                    client.receive(1 << 20)
+                    progress = True
+        self.check_alive()
+
+    def crash(self) -> None:
+        """Lose the process, or the power; what was under way gets as far as it gets."""
+        if not self.disk.is_off:
+            self.disk.faults.power_off_at = self.disk.operation_count + self.chance.randrange(1, 12)
+            for _ in range(self.chance.randrange(4)):
+                self.machine.step()
+        journal = self.broker.vhost.journal.journal
+        self.model.on_life_ended(journal.durable_sequence)
+        self.machine.crash()
+        self.broker.crash()
+        self.rest()
+
+    def rest(self) -> None:
+        """Be off for a while."""
+        power_lost = self.chance.random() < 0.6
+        self.trace.note("power lost" if power_lost else "process gone")
+        self.time_ms = self.machine.now_ms + self.chance.choice(SLEEPS_MS)
+        self.disk.restart(power_lost)

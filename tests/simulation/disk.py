@@ -1,0 +1,291 @@
+"""A disk in memory that loses its power, fails, fills up, lies and rots, as its source of chance says.
+
+What was written is on it for sure only after a sync of the file, and a name only after a sync of the directory. A
+loss of power keeps any part of the rest: whole writes, some of their sectors, or their bytes up to any one, later
+writes without earlier ones, and names likewise.
+"""
+
+import errno
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from storage.disk import PythonDisk
+
+SECTOR_SIZE = 512
+FIRST_DESCRIPTOR = 1000
+RESIZED = None
+Write = tuple[int, bytes | None]
+
+
+def resize(content: bytearray, size: int) -> None:
+    """Cut the content, or add zeros."""
+    del content[size:]
+    content.extend(bytes(size - len(content)))
+
+
+def put(content: bytearray, write: Write) -> None:
+    """Let a write, or a change of the size, take effect."""
+    offset, data = write
+    if data is RESIZED:
+        resize(content, offset)
+    else:
+        resize(content, max(len(content), offset))
+        content[offset : offset + len(data)] = data
+
+
+def pieces(write: Write, chance: random.Random) -> list[Write]:
+    """Return some part of a write that a loss of power may leave."""
+    offset, data = write
+    fate = chance.random()
+    if fate < 0.25:
+        return []
+    if fate < 0.5 or data is RESIZED:
+        return [write]
+    if fate < 0.75:
+        end = chance.randint(0, len(data))
+        return [(offset, data[:end])] if chance.random() < 0.8 else [(offset + end, data[end:])]
+    first = offset - offset % SECTOR_SIZE
+    return [
+        (max(start, offset), data[max(start - offset, 0) : start - offset + SECTOR_SIZE])
+        for start in range(first, offset + len(data), SECTOR_SIZE)
+        if chance.random() < 0.5
+    ]
+
+
+class Interrupted(OSError):  # noqa: N818 - one among many errors
+    """An operation has begun, and did not succeed."""
+
+
+@dataclass(eq=False)
+class Inode:
+    """A file: what is seen of it, what is on disk for sure, and the writes that lie between the two."""
+
+    seen: bytearray = field(default_factory=bytearray)
+    durable: bytearray = field(default_factory=bytearray)
+    unsynced: list[Write] = field(default_factory=list)
+
+    def write(self, write: Write) -> None:
+        put(self.seen, write)
+        self.unsynced.append(write)
+
+    def sync(self) -> None:
+        for write in self.unsynced:
+            put(self.durable, write)
+        self.unsynced.clear()
+
+    def lose(self, chance: random.Random) -> None:
+        """Bring some part of what is not synced to disk, and take all of it for clean."""
+        for write in self.unsynced:
+            for piece in pieces(write, chance):
+                put(self.durable, piece)
+        self.unsynced.clear()
+
+
+@dataclass
+class Faults:
+    """What goes wrong, by the number of the operation.
+
+    ``errors`` are the operations that fail, and with which errno. ``power_off_at`` is the first one that is not done
+    any more; of a write there are its first ``torn_at`` bytes then, where that is given. ``lies`` is the number of
+    syncs, -1 for all of them, that do nothing and say nothing.
+    """
+
+    errors: dict[int, int] = field(default_factory=dict)
+    power_off_at: int | None = None
+    torn_at: int | None = None
+    lies: int = 0
+
+
+class SimulatedDisk:
+    """A ``Filesystem`` with one directory. ``meanwhile`` is called before each operation that changes something."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.faults = Faults()
+        self.meanwhile: Callable[[str], None] = lambda _: None
+        self.is_off = False
+        self.operation_count = 0
+        self.write_sizes: dict[int, int] = {}
+        self.error_count = 0
+        self.lie_count = 0
+        self.names: dict[str, Inode] = {}
+        self.durable_names: dict[str, Inode] = {}
+        self.unsynced_names: list[dict[str, Inode | None]] = []
+        self.descriptors: dict[int, Inode] = {}
+        self.next_descriptor = FIRST_DESCRIPTOR
+
+    # What happens to it
+
+    def switch_off(self) -> None:
+        """Do nothing more until the machine starts again."""
+        self.is_off = True
+
+    def restart(self, power_lost: bool) -> None:
+        """Start again, with what the disk holds or, where only the process ended, with the page cache too."""
+        self.descriptors.clear()
+        self.is_off = False
+        if not power_lost:
+            return
+        in_order = self.chance.random() < 0.5
+        kept = self.chance.randint(0, len(self.unsynced_names))
+        for index, change in enumerate(self.unsynced_names):
+            if index < kept if in_order else self.chance.random() < 0.5:
+                self.durable_names = renamed(self.durable_names, change)
+        self.unsynced_names.clear()
+        self.names = dict(self.durable_names)
+        for inode in self.names.values():
+            inode.lose(self.chance)
+            inode.seen = bytearray(inode.durable)
+
+    def flip_bit(self) -> str:
+        """Damage one bit of what is on disk. Returns where."""
+        name = self.chance.choice(sorted(name for name, inode in self.names.items() if inode.seen))
+        inode = self.names[name]
+        used_size = max(len(inode.seen.rstrip(b"\0")), 1)
+        offset, bit = self.chance.randrange(used_size), 1 << self.chance.randrange(8)
+        inode.seen[offset] ^= bit
+        if offset < len(inode.durable):
+            inode.durable[offset] = inode.seen[offset]
+        return f"{name} at {offset}"
+
+    def _step(self, operation: str) -> None:
+        """Count an operation, or raise OSError where it fails."""
+        self.meanwhile(operation)
+        self.operation_count += 1
+        if self.is_off:
+            raise OSError(errno.EIO, "the power is off")
+        if self.operation_count == self.faults.power_off_at:
+            self.is_off = True
+            raise Interrupted(errno.EIO, "the power goes off")
+        error = self.faults.errors.pop(self.operation_count, 0)
+        if error:
+            self.error_count += 1
+            raise Interrupted(error, "the disk fails")
+
+    # The file system
+
+    def make_directory(self, directory: Path) -> None: ...
+
+    def list(self, directory: Path) -> list[str]:
+        return sorted(self.names)
+
+    def size(self, path: Path) -> int:
+        return len(self._inode(path).seen)
+
+    def read(self, path: Path, size_max: int = -1) -> bytes:
+        self._step(f"read {path.name}")
+        content = bytes(self._inode(path).seen)
+        return content if size_max < 0 else content[:size_max]
+
+    def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
+        self._step(f"read {size} at {offset}")
+        return bytes(self.descriptors[descriptor].seen[offset : offset + size])
+
+    def open(self, path: Path, create: bool = False) -> int:
+        self._step(f"open {path.name}")
+        if create:
+            self._rename({path.name: Inode()})
+        self.next_descriptor += 1
+        self.descriptors[self.next_descriptor] = self._inode(path)
+        return self.next_descriptor
+
+    def close(self, descriptor: int) -> None:
+        self.descriptors.pop(descriptor, None)
+
+    def write(self, descriptor: int, data: bytes, offset: int) -> None:
+        inode = self.descriptors[descriptor]
+        try:
+            self._step(f"write {len(data)} at {offset}")
+        except Interrupted:
+            if self.faults.torn_at is not None:
+                inode.write((offset, bytes(data[: self.faults.torn_at])))
+                inode.sync()
+                raise
+            # A write that fails, or during which the power went, may have written any part.
+            inode.write((offset, bytes(data[: self.chance.randint(0, len(data))])))
+            raise
+        inode.write((offset, bytes(data)))
+        self.write_sizes[self.operation_count] = len(data)
+
+    def allocate(self, descriptor: int, size: int) -> None:
+        self._step(f"allocate {size}")
+        inode = self.descriptors[descriptor]
+        inode.write((max(size, len(inode.seen)), RESIZED))
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        self._step(f"truncate {size}")
+        self.descriptors[descriptor].write((size, RESIZED))
+
+    def sync(self, descriptor: int) -> None:
+        inode = self.descriptors[descriptor]
+        try:
+            self._step("sync")
+        except Interrupted:
+            if not self.is_off:
+                # The kernel gives up on the pages and takes them for clean: the next sync succeeds without them.
+                inode.lose(self.chance)
+            raise
+        if self._lies():
+            return
+        inode.sync()
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._step(f"rename {source.name} to {target.name}")
+        self._rename({target.name: self._inode(source), source.name: None})
+
+    def remove(self, path: Path) -> None:
+        self._step(f"remove {path.name}")
+        self._inode(path)
+        self._rename({path.name: None})
+
+    def sync_directory(self, directory: Path) -> None:
+        self._step("sync directory")
+        if self._lies():
+            return
+        self.durable_names = dict(self.names)
+        self.unsynced_names.clear()
+
+    def _lies(self) -> bool:
+        if self.faults.lies == 0:
+            return False
+        self.faults.lies -= 1
+        self.lie_count += 1
+        return True
+
+    def _inode(self, path: Path) -> Inode:
+        if path.name not in self.names:
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+        return self.names[path.name]
+
+    def _rename(self, change: dict[str, Inode | None]) -> None:
+        self.names = renamed(self.names, change)
+        self.unsynced_names.append(change)
+
+
+def renamed(names: dict[str, Inode], change: dict[str, Inode | None]) -> dict[str, Inode]:
+    """Return the names after a change."""
+    return {name: inode for name, inode in (names | change).items() if inode is not None}
+
+
+class CommitDisk(PythonDisk):
+    """The commit thread's side of a simulated disk."""
+
+    def __init__(self, disk: SimulatedDisk) -> None:
+        self.disk = disk
+
+    def on_write(self, descriptor: int, data: bytes, offset: int) -> None:
+        self.disk.write(descriptor, data, offset)
+
+    def on_sync(self, descriptor: int) -> None:
+        self.disk.sync(descriptor)
+
+    def on_open(self, path: str) -> int:
+        return self.disk.open(Path(path))
+
+    def on_read(self, descriptor: int, size: int, offset: int) -> bytes:
+        return self.disk.read_at(descriptor, size, offset)
+
+    def on_close(self, descriptor: int) -> None:
+        self.disk.close(descriptor)

@@ -1,0 +1,276 @@
+"""The simulator finds what it is meant to find: each test plants one bug, and a seed has to fail for it."""
+
+import errno
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from broker.durability import replay
+from broker.session.transaction import Transaction
+from broker.vhost import VirtualHost
+from storage.errors import JournalDamaged
+from storage.housekeeper import Housekeeper
+from storage.layout import segment_path
+from storage.recovery import Case, Recovery
+from tests.simulation import broker_run
+from tests.simulation.broker_run import BrokerRun
+from tests.simulation.clients import Transactor
+from tests.simulation.disk import Faults, Inode, SimulatedDisk
+from tests.simulation.journal_run import JournalRun
+from tests.simulation.violation import Violation
+from tests.simulation.weather import Weather
+
+CALM = Weather()
+FAILING = Weather(fails=True)
+ROTTING = Weather(rots=True)
+SEEDS_MAX = 400
+PATIENCE_S = 3
+
+
+def found(run_class, weather, words):
+    """Say whether some seed fails with these words."""
+    for seed in range(SEEDS_MAX):
+        try:
+            run_class(seed, weather).run()
+        except Violation as violation:
+            if words in str(violation):
+                print(f"seed {seed}: {violation}")
+                return True
+    return False
+
+
+@pytest.fixture(params=[JournalRun, BrokerRun], ids=["journal", "broker"])
+def run_class(request):
+    return request.param
+
+
+def test_a_disk_that_lies_about_syncs(monkeypatch, run_class):
+    faults = Weather.faults
+
+    def lying(*arguments):
+        return replace(faults(*arguments), lies=-1)
+
+    monkeypatch.setattr(Weather, "faults", lying)
+    # Whatever is missed first: what was confirmed, what was declared, or the records before others.
+    assert found(run_class, CALM, "")
+
+
+def test_confirms_that_come_too_early(monkeypatch):
+    monkeypatch.setattr(VirtualHost, "durable_batch", property(lambda self: self.journal.journal.open_batch))
+    assert found(BrokerRun, CALM, "what was confirmed and not settled is there")
+
+
+def test_a_segment_that_goes_while_its_predecessor_may_come_back(monkeypatch):
+    def hasty(self, numbers):
+        with suppress(OSError):
+            for number in numbers:
+                self._filesystem.remove(segment_path(self._directory, number))
+
+    monkeypatch.setattr(Housekeeper, "_reclaim", hasty)
+    assert found(JournalRun, CALM, "NUMBER_GAP")
+
+
+def test_a_header_that_is_not_on_disk_before_its_name(monkeypatch):
+    prepare = Housekeeper._prepare_file
+
+    def hasty(self, number, size, durable):
+        disk, sync = self._filesystem, SimulatedDisk.sync
+        disk.sync = lambda descriptor: None
+        try:
+            return prepare(self, number, size, durable)
+        finally:
+            disk.sync = sync.__get__(disk)
+
+    monkeypatch.setattr(Housekeeper, "_prepare_file", hasty)
+    assert found(JournalRun, CALM, "HEADER")
+
+
+def test_a_file_prepared_behind_one_that_could_not_be(monkeypatch):
+    prepare = Housekeeper._prepare
+
+    def going_on(self, segment, size, durable):
+        self._unprepared.clear()
+        prepare(self, segment, size, durable)
+
+    monkeypatch.setattr(Housekeeper, "_prepare", going_on)
+    assert found(JournalRun, FAILING, "NUMBER_GAP")
+
+
+def test_a_removal_that_is_not_tried_again(monkeypatch):
+    reclaim = Housekeeper._reclaim
+
+    def forgetting(self, numbers):
+        reclaim(self, numbers)
+        self._leaving.clear()
+
+    monkeypatch.setattr(Housekeeper, "_reclaim", forgetting)
+    assert found(JournalRun, FAILING, "NUMBER_GAP")
+
+
+def test_a_start_that_believes_the_page_cache_after_a_failed_sync(monkeypatch):
+    def believing(self, repair):
+        descriptor = self.filesystem.open(repair.path)
+        self.filesystem.truncate(descriptor, repair.offset)
+        self.filesystem.sync(descriptor)
+        self.filesystem.close(descriptor)
+
+    monkeypatch.setattr(Recovery, "_settle", believing)
+    # The next segment's header says that the records had been on disk.
+    assert found(JournalRun, FAILING, "a start is refused only where something is damaged")
+
+
+def test_damage_that_is_taken_for_a_torn_tail(monkeypatch):
+    judge = Recovery._judge
+
+    def careless(self, index, data):
+        try:
+            return judge(self, index, data)
+        except JournalDamaged:
+            self._attested = 0
+            return Case.TORN_TAIL
+
+    monkeypatch.setattr(Recovery, "_judge", careless)
+    assert found(JournalRun, ROTTING, "what is durable is found")
+
+
+def test_settlements_that_are_not_replayed(monkeypatch):
+    monkeypatch.setattr(replay.ReplayedQueue, "settle", lambda self, first, last: None)
+    assert found(BrokerRun, CALM, "what was settled does not come again")
+
+
+def test_deliveries_that_are_not_flagged_after_a_start(monkeypatch):
+    monkeypatch.setattr(replay, "decode_settle", forgetful(replay.decode_settle))
+    assert found(BrokerRun, CALM, "what comes again is flagged")
+
+
+def forgetful(decode_settle):
+    def decode(payload):
+        number, _, ranges = decode_settle(payload)
+        return number, 0, ranges
+
+    return decode
+
+
+def test_messages_that_come_back_in_another_order(monkeypatch):
+    take_records = replay.Replay.take_records
+
+    def reversing(self, records):
+        take_records(self, records)
+        for queue in self.queues.values():
+            messages = list(queue.messages.values())[::-1]
+            queue.messages = dict(zip(queue.messages, messages, strict=True))
+
+    monkeypatch.setattr(replay.Replay, "take_records", reversing)
+    assert found(BrokerRun, CALM, "in the order of their publishing")
+
+
+def test_confirms_that_lose_patience_with_a_stalled_sync(monkeypatch):
+    def is_late(vhost):
+        return vhost.journal.journal.in_flight_seconds > PATIENCE_S
+
+    def durable_batch(vhost):
+        journal = vhost.journal.journal
+        return journal.open_batch if is_late(vhost) else journal.durable_batch
+
+    commit = VirtualHost._commit
+
+    def impatient(self):
+        commit(self)
+        if is_late(self):
+            self._journal_durable()
+
+    monkeypatch.setattr(VirtualHost, "durable_batch", property(durable_batch))
+    monkeypatch.setattr(VirtualHost, "_commit", impatient)
+    assert found(BrokerRun, CALM, "what was confirmed and not settled is there")
+
+
+def test_a_fan_out_of_which_a_part_comes_back(monkeypatch):
+    decode_publish = replay.decode_publish
+
+    def partly(payload, timed):
+        targets, message = decode_publish(payload, timed)
+        return targets[: 1 + len(payload) % 3], message
+
+    monkeypatch.setattr(replay, "decode_publish", partly)
+    assert found(BrokerRun, CALM, "what happens together outlives a crash together")
+
+
+def test_messages_that_come_back_elsewhere(monkeypatch):
+    decode_publish = replay.decode_publish
+
+    def astray(payload, timed):
+        targets, message = decode_publish(payload, timed)
+        return [(number % 3 + 1, position) for number, position in targets], message
+
+    monkeypatch.setattr(replay, "decode_publish", astray)
+    assert found(BrokerRun, CALM, "a message is where it was routed to")
+
+
+def test_bindings_that_are_gone_after_a_start(monkeypatch):
+    define = replay.Replay._define
+
+    def forgetting(self, definition):
+        define(self, definition)
+        self.bindings.clear()
+
+    monkeypatch.setattr(replay.Replay, "_define", forgetting)
+    assert found(BrokerRun, CALM, "what was confirmed and not settled is there")
+
+
+def test_queues_that_are_gone_after_a_start(monkeypatch):
+    define = replay.Replay._define
+
+    def forgetting(self, definition):
+        define(self, definition)
+        if isinstance(definition, replay.QueueDeclared) and definition.name == "dead short":
+            del self.queues[definition.number]
+
+    monkeypatch.setattr(replay.Replay, "_define", forgetting)
+    assert found(BrokerRun, CALM, "no queue 'dead short'")
+
+
+def test_a_transaction_in_several_units(monkeypatch):
+    class NoUnits:
+        def begin_unit(self):
+            return 0
+
+        def end_unit(self):
+            return 0
+
+    commit = Transaction.commit
+
+    def piecemeal(self):
+        vhost = self._channel.vhost
+        journal = vhost.journal
+        vhost.journal = NoUnits()
+        try:
+            commit(self)
+        finally:
+            vhost.journal = journal
+        return journal.journal.open_batch
+
+    monkeypatch.setattr(Transaction, "commit", piecemeal)
+    monkeypatch.setattr(broker_run, "ROLES", (Transactor,))
+    assert found(BrokerRun, CALM, "what happens together outlives a crash together")
+
+
+def test_without_a_bug_the_same_seeds_pass(run_class):
+    for seed in range(40):
+        run_class(seed, CALM).run()
+
+
+def test_a_failed_sync_takes_pages_for_clean():
+    """The model of a disk does what kernels do: what a failed sync left behind is not written by the next one."""
+    run = JournalRun(1)
+    disk = run.disk
+    disk.chance.random = lambda: 0.0  # nothing reaches the disk
+    inode = disk.names["file"] = Inode()
+    disk.descriptors[1] = inode
+    disk.write(1, b"lost", 0)
+    disk.faults = Faults({disk.operation_count + 1: errno.EIO})
+    with pytest.raises(OSError, match="the disk fails"):
+        disk.sync(1)
+    disk.sync(1)
+    assert inode.seen == b"lost"
+    assert inode.durable == b""
