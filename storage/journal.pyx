@@ -423,6 +423,10 @@ cdef class Journal:
         """How many segments hold the log."""
         return len(self._segments) + 1
 
+    def sealed_segments(self):
+        """Return the numbers of the segments to which nothing is added, and which are on disk. For any thread."""
+        return [segment.number for segment in self._segments[:self._unfinished]]
+
     @property
     def live_record_count(self):
         """How many records of messages are still needed."""
