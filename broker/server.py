@@ -38,6 +38,7 @@ from protocol.amqp.reader import ReadBuffer
 from storage.errors import JournalFailed
 from storage.lock import DirectoryLock
 from storage.options import JournalOptions
+from storage.scrubber import Scrubber, ScrubberOptions
 
 log = get_logger("broker")
 
@@ -169,6 +170,8 @@ class Broker:
                 self._on_failure,
             )
             vhost.attach(self.loop)
+            if self.configuration.journal.scrub_interval_s:
+                self._start_scrubber(vhost)
             vhost.events = self.events
             if is_new:
                 created.append(vhost)
@@ -179,6 +182,17 @@ class Broker:
             self.events.enable(self.vhosts[self.configuration.vhosts[0]])
         for vhost in created:
             self.events.tell("vhost.created", event_properties.vhost_created, vhost)
+
+    def _start_scrubber(self, vhost: VirtualHost) -> None:
+        journal = self.configuration.journal
+        vhost.scrubber = Scrubber(
+            self.vhost_directory(vhost.name),
+            vhost.journal.journal.sealed_segments,
+            vhost.damage.found_by_scrubber,
+            ScrubberOptions(journal.scrub_interval_s, journal.scrub_rate_bytes_per_s),
+            known=vhost.damage.at_start,
+        )
+        vhost.scrubber.start()
 
     def _on_failure(self, vhost: str, error: JournalFailed) -> None:
         self.journal_failure = f"journal of vhost '{vhost}' failed: {error}"
@@ -302,7 +316,9 @@ class Broker:
             return False, self.journal_failure
         if self.state != "ready":
             return False, self.state
-        return True, "memory alarm: publishers are blocked" if self.memory.is_set else "ready"
+        words = ["memory alarm: publishers are blocked" if self.memory.is_set else "ready"]
+        words += [summary for vhost in self.vhosts.values() if (summary := vhost.damage.summary()) is not None]
+        return True, "; ".join(words)
 
 
 def _raise_descriptor_limit() -> int:

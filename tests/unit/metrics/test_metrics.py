@@ -70,7 +70,11 @@ RABBITMQ_NAMES = (
 HAYPILE_NAMES = (
     "haypile_messages_deduplicated_total",
     "haypile_event_loop_lag_seconds_bucket",
+    "haypile_journal_damaged_places_total",
     "haypile_journal_failed",
+    "haypile_journal_lost_records_total",
+    "haypile_journal_scrub_damaged_places_total",
+    "haypile_journal_scrubbed_bytes_total",
     "haypile_journal_segments",
     "haypile_journal_size_bytes",
     "haypile_journal_sync_seconds_bucket",
