@@ -28,7 +28,7 @@ class Case(Enum):
 
     # Of a segment's header. It was synced before the file got its name, so it is never torn. What it says beside the
     # file id is said by the file's name and its records too, and of the file id only its checksum is needed, which
-    # each whole record tells.
+    # any two neighbouring records tell.
     HEADER_SHORT = (Action.SKIP, "the file ends within its header, or is empty")
     HEADER_MAGIC = (Action.SKIP, "the file does not begin as a segment")
     HEADER_CHECKSUM = (Action.SKIP, "the header does not match its checksum")

@@ -179,38 +179,41 @@ def walk(bytes data not None, Py_ssize_t offset, uint32_t seed, uint32_t epoch, 
 def solve_seed(bytes data not None, Py_ssize_t offset, uint64_t sequence):
     """Find the seed and the epoch of a file whose header is lost, from its records from ``offset`` on.
 
-    The checksum of a whole record tells from which checksum it went on. That is believed if the next record gives the
-    same. Where no two records do, that of the one right at ``offset`` is believed if it says, as the first record of a
-    segment always does, that everything before was on disk, and the header check agrees, which vouches for the
-    payload (not for the header: going back and forth over that proves nothing). Records before
-    ``sequence`` are not believed: they are of a file's earlier life. Returns (seed, epoch), or None.
+    The checksum of a whole record tells from which checksum it went on. That is believed only if the next record gives
+    the same: a damaged record would lead somewhere else. If there are records that lead to different seeds, nobody
+    knows which ones stand in the payload of another. Records before ``sequence`` are not believed: they are of the
+    file's earlier life. Returns (seed, epoch), or None.
     """
     cdef const unsigned char *start = data
     cdef Py_ssize_t first = offset
     cdef Py_ssize_t size = len(data)
     cdef Py_ssize_t length, step
     cdef const RecordHeader *header
-    cdef uint32_t seed = 0, alone_seed = 0, alone_epoch = 0
-    cdef bint found = False
+    cdef uint32_t seed = 0, epoch = 0, other
+    cdef bint ambiguous = False
     with nogil:
-        while offset + RECORD_HEADER_SIZE <= size and not found:
+        while offset + RECORD_HEADER_SIZE <= size and not ambiguous:
             header = <const RecordHeader *>(start + offset)
             length = record_size(header.payload_size)
             step = RECORD_ALIGNMENT
-            if (
+            if epoch != 0 and record_is_valid(start + offset, size - offset, seed, epoch):
+                step = length
+            elif (
                 header.epoch != 0 and header.sequence >= sequence and header.durable < header.sequence
                 and header.flags <= FLAG_UNIT_ENDS and length <= size - offset
             ):
-                seed = checksum_before(
+                other = checksum_before(
                     header.checksum, start + offset + RECORD_CHECKED_FROM, length - RECORD_CHECKED_FROM
                 )
-                if header_is_valid(start + offset, size - offset, seed, header.epoch):
-                    found = record_is_valid(start + offset + length, size - offset - length, seed, header.epoch)
-                    if not found and offset == first and header.durable + 1 == header.sequence:
-                        alone_seed = seed
-                        alone_epoch = header.epoch
-                        step = length  # what its payload imitates does not count
+                if not header_is_valid(start + offset, size - offset, other, header.epoch):
+                    pass
+                elif record_is_valid(start + offset + length, size - offset - length, other, header.epoch):
+                    ambiguous = epoch != 0 and other != seed
+                    seed = other
+                    epoch = header.epoch
+                    step = length
+                elif offset == first and header.durable + 1 == header.sequence:
+                    # It looks as the first record of a segment does: what its payload imitates does not count.
+                    step = length
             offset += step
-    if found:
-        return seed, header.epoch
-    return (alone_seed, alone_epoch) if alone_epoch != 0 else None
+    return (seed, epoch) if epoch != 0 and not ambiguous else None
