@@ -1,4 +1,4 @@
-"""The command line: ``haypile [--config FILE] [--KEY VALUE ...]``."""
+"""The command line: ``haypile [--config FILE] [--KEY VALUE ...]`` and ``haypile journal TOOL DIR``."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ class ExitCode(IntEnum):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the broker until it is told to stop. Leaves with an ``ExitCode``, and a reason on one line, if it cannot."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["journal"]:
+        from broker import journal_tools
+
+        sys.exit(journal_tools.main(words[1:]))
     parsed = vars(_parser().parse_args(arguments))
     file = parsed.pop("config") or os.environ.get("HAYPILE_CONFIG")
     print_only = parsed.pop("print_config")
@@ -46,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="haypile",
         description="A message broker that speaks AMQP 0-9-1 as RabbitMQ does.",
         epilog="Each flag is also a key of the configuration file and an environment variable, e.g. heartbeat_s and "
-        "HAYPILE_HEARTBEAT_S. Users are set there only: flags can be read by everybody on the machine.",
+        "HAYPILE_HEARTBEAT_S. Users are set there only: flags can be read by everybody on the machine. "
+        "'haypile journal --help' tells of the tools for journals.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"haypile {VERSION}")

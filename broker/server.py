@@ -43,6 +43,7 @@ from protocol.amqp.reader import ReadBuffer
 from storage.errors import JournalFailed
 from storage.lock import DirectoryLock
 from storage.options import JournalOptions
+from storage.scrubber import Scrubber, ScrubberOptions
 
 log = get_logger("broker")
 
@@ -190,6 +191,8 @@ class Broker:
                 self.page_out,
             )
             vhost.attach(self.loop)
+            if self.configuration.journal.scrub_interval_s:
+                self._start_scrubber(vhost)
             vhost.events = self.events
             if is_new:
                 created.append(vhost)
@@ -202,6 +205,17 @@ class Broker:
             self.events.enable(self.vhosts[self.configuration.vhosts[0]])
         for vhost in created:
             self.events.tell("vhost.created", event_properties.vhost_created, vhost)
+
+    def _start_scrubber(self, vhost: VirtualHost) -> None:
+        journal = self.configuration.journal
+        vhost.scrubber = Scrubber(
+            self.vhost_directory(vhost.name),
+            vhost.journal.journal.sealed_segments,
+            vhost.damage.found_by_scrubber,
+            ScrubberOptions(journal.scrub_interval_s, journal.scrub_rate_bytes_per_s),
+            known=vhost.damage.at_start,
+        )
+        vhost.scrubber.start()
 
     def _on_failure(self, vhost: str, error: JournalFailed) -> None:
         self.journal_failure = f"journal of vhost '{vhost}' failed: {error}"
@@ -344,7 +358,9 @@ class Broker:
         problem = self.journal_watches.problem()
         if problem is not None:
             return False, problem
-        return True, self.alarms.summary() or "ready"
+        words = [self.alarms.summary() or "ready"]
+        words += [summary for vhost in self.vhosts.values() if (summary := vhost.damage.summary()) is not None]
+        return True, "; ".join(words)
 
 
 def _raise_descriptor_limit() -> int:

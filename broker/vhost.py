@@ -13,6 +13,7 @@ from broker.dead_lettering.deaths import routing_keys_of
 from broker.dead_lettering.transfers import Transfers
 from broker.delayed_exchanges import DelayedExchanges
 from broker.durability import vhost_state
+from broker.durability.damage_report import DamageReport
 from broker.durability.definitions import (
     AnyDefinition,
     Bound,
@@ -64,6 +65,7 @@ from storage.journal import Journal
 from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.recovery import Recovery
+from storage.scrubber import Scrubber
 
 log = get_logger("vhost")
 
@@ -99,6 +101,9 @@ class VirtualHost(QueueHost):
         self._alternates = Alternates(self.exchanges)
         self.routes = RouteCache(self.find_exchange)
         self.journal = VirtualHostJournal(journal, self._journal_touched)
+        self.damage = DamageReport(name)
+        self.scrubber: Scrubber | None = None
+        self.recovered_queues: list[str] = []
         self._commit_wanted = False
         self._waiting: list[Any] = []
         self.next_queue_number = 1
@@ -150,6 +155,8 @@ class VirtualHost(QueueHost):
         replay.take_records(recovery.records())
         for repair in recovery.repairs:
             log.info("journal recovered", vhost=name, repair=str(repair))
+        damage = DamageReport(name)
+        damage.found_at_start(recovery.damages)
         opened: list[VirtualHost] = []
         journal = Journal(
             recovery,
@@ -161,17 +168,22 @@ class VirtualHost(QueueHost):
             machine=machine,
         )
         vhost = cls(name, journal, turn, counters, page_out)
+        vhost.damage = damage
         opened.append(vhost)
         vhost_state.restore(vhost, replay)
+        vhost.recovered_queues = [replay.queues[number].definition.name for number in replay.recovered]
         return vhost
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the loop call the journal when a commit has ended, and queues when something is due."""
         self.timers.attach(loop)
         loop.add_reader(self.journal.journal.completion_fd, self._commit_finished)
+        vhost_state.keep_recovered_queues(self)
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bring everything on disk and close the journal. Blocks while it does so."""
+        if self.scrubber is not None:
+            self.scrubber.stop()
         self.timers.close()
         self.pager.close()
         loop.remove_reader(self.journal.journal.completion_fd)

@@ -19,6 +19,7 @@
 typedef uint32_t (*crc32c_function)(uint32_t, const unsigned char *, size_t);
 
 static uint32_t crc32c_tables[8][256];
+static uint8_t crc32c_index_by_top[256]; /* which entry of the first table has these eight highest bits */
 
 static void crc32c_fill_tables(void) {
     for (uint32_t byte = 0; byte < 256; byte++) {
@@ -27,6 +28,8 @@ static void crc32c_fill_tables(void) {
             crc = (crc >> 1) ^ ((crc & 1) ? CRC32C_POLYNOMIAL : 0);
         crc32c_tables[0][byte] = crc;
     }
+    for (uint32_t byte = 0; byte < 256; byte++)
+        crc32c_index_by_top[crc32c_tables[0][byte] >> 24] = (uint8_t)byte;
     for (uint32_t byte = 0; byte < 256; byte++)
         for (int table = 1; table < 8; table++) {
             uint32_t crc = crc32c_tables[table - 1][byte];
@@ -47,6 +50,16 @@ static uint32_t crc32c_portable(uint32_t crc, const unsigned char *data, size_t 
     }
     for (; size > 0; data++, size--)
         crc = (crc >> 8) ^ crc32c_tables[0][(crc ^ *data) & 0xff];
+    return ~crc;
+}
+
+/* The checksum of what came before, when that of everything is known: each step of a CRC can be taken back. */
+static uint32_t crc32c_backwards(uint32_t crc, const unsigned char *data, size_t size) {
+    crc = ~crc;
+    while (size-- > 0) {
+        uint32_t index = crc32c_index_by_top[crc >> 24];
+        crc = (crc ^ crc32c_tables[0][index]) << 8 | (index ^ data[size]);
+    }
     return ~crc;
 }
 

@@ -31,11 +31,14 @@ class JournalFailed(JournalError):
 class JournalDamaged(JournalError):
     """Something that had been on disk is not there, or not as it was written.
 
-    ``case`` is the name of the case in the decision table of ``storage.recovery``.
+    ``case`` is the name of the case in the decision table of ``storage.cases``.
     """
 
-    def __init__(self, case: str, file: Path, offset: int, detail: str) -> None:
-        super().__init__(f"{file} is damaged at offset {offset}: {detail} ({case})")
+    def __init__(self, case: str, file: Path, offset: int, detail: str, with_repair: str) -> None:
+        super().__init__(
+            f"{file} is damaged at offset {offset}: {detail}; bring the right file back, or run 'haypile journal "
+            f"repair', which {with_repair} ({case})"
+        )
         self.case = case
         self.file = file
         self.offset = offset

@@ -23,6 +23,9 @@ class Filesystem(Protocol):
     def read(self, path: Path, size_max: int = -1) -> bytes:
         """Return the content of a file, or its beginning."""
 
+    def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
+        """Return a part of a file as the disk has it, and leave nothing of it in the page cache."""
+
     def open(self, path: Path, create: bool = False) -> int:
         """Open a file for writing and return its descriptor; ``create`` makes an empty one."""
 
@@ -77,6 +80,17 @@ class LocalFilesystem:
         with path.open("rb", buffering=0) as file:
             return file.read(size_max)
 
+    def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
+        """Return a part of a file as the disk has it, and leave nothing of it in the page cache."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_DONTNEED)
+            data = os.pread(descriptor, size, offset)
+            os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+        return data
+
     def open(self, path: Path, create: bool = False) -> int:
         """Open a file for writing and return its descriptor; ``create`` makes an empty one."""
         flags = os.O_RDWR | os.O_CLOEXEC
@@ -123,3 +137,16 @@ class LocalFilesystem:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_file(filesystem: Filesystem, path: Path, data: bytes) -> None:
+    """Put a file on disk, whole or not at all. Raises OSError."""
+    temporary = path.with_name(path.name + ".tmp")
+    descriptor = filesystem.open(temporary, create=True)
+    try:
+        filesystem.write(descriptor, data, 0)
+        filesystem.sync(descriptor)
+    finally:
+        filesystem.close(descriptor)
+    filesystem.rename(temporary, path)
+    filesystem.sync_directory(path.parent)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from storage.checkpoint import Checkpoint, write_checkpoint
 from storage.committer import Committer
+from storage.damage import Damage, keep_copies
 from storage.filesystem import Filesystem
 from storage.layout import TEMPORARY_SUFFIX, SegmentHeader, checkpoint_path, segment_path, spare_path
 from storage.machine import Machine
@@ -85,6 +86,10 @@ class Housekeeper:
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint whose records are durable."""
         self._worker.put(partial(self._write_checkpoint, checkpoint))
+
+    def quarantine(self, damage: Damage) -> None:
+        """Keep a copy of what is damaged in a segment, before that may go."""
+        self._worker.put(partial(self._quarantine, damage))
 
     def save_room(self, low: bool) -> None:
         """Keep fewer spare files, or as many as usual."""
@@ -242,6 +247,12 @@ class Housekeeper:
         self._spare_files_max = min(usual, SPARE_FILES_MAX_WHEN_LOW) if low else usual
         while len(self._spares) > self._spare_files_max:
             self._discard(self._spares.pop())
+
+    def _quarantine(self, damage: Damage) -> None:
+        try:
+            keep_copies(self._filesystem, self._directory, [damage])
+        except OSError as error:
+            logger.warning("no copy of the damage in %s could be kept: %s", damage.path, error)
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
         path = checkpoint_path(self._directory, checkpoint.sequence)

@@ -19,7 +19,9 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from storage.cases import Case
 from storage.checkpoint import Checkpoint
+from storage.damage import Damage
 from storage.errors import JournalClosed, JournalFailed
 from storage.housekeeper import Housekeeper
 from storage.layout import segment_path
@@ -236,9 +238,10 @@ cdef class Journal:
         """Where the journal is."""
         return self._directory
 
-    def quarantine(self, number, offset):
+    def quarantine(self, number, offset, size):
         """Keep a copy of a damaged record, so that its segment may go."""
-        self._housekeeper.quarantine(number, offset)
+        path = segment_path(self._directory, number)
+        self._housekeeper.quarantine(Damage(Case.RECORD_DAMAGED, path, number, offset, size))
 
     # Committing
 
@@ -592,6 +595,10 @@ cdef class Journal:
     def segment_count(self):
         """How many segments hold the log."""
         return len(self._segments) + 1
+
+    def sealed_segments(self):
+        """Return the numbers of the segments to which nothing is added, and which are on disk. For any thread."""
+        return [segment.number for segment in self._segments[:self._unfinished]]
 
     @property
     def live_record_count(self):

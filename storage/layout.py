@@ -13,17 +13,21 @@ FORMAT_VERSION = 1
 """Version 1: the first."""
 
 HEADER_SIZE = 64
+LATER_HEADER_SIZE_MAX = 4096
+LATER_VERSION_MAX = 9999
 SEGMENT_MAGIC = b"HAYSEGMT"
 CHECKPOINT_MAGIC = b"HAYCHKPT"
 
 SEGMENT_PREFIX = "segment-"
 CHECKPOINT_PREFIX = "checkpoint-"
 SPARE_PREFIX = "spare-"
+PROOF_PREFIX = "proof-"
 TEMPORARY_SUFFIX = ".tmp"
 NUMBER_DIGITS = 16
 
 _SEGMENT = struct.Struct("<8sIIQQQIIQI")
 _CHECKPOINT = struct.Struct("<8sIIQQIIQIQ")
+_VERSION = struct.Struct("<II")
 _CHECKSUM = struct.Struct("<I")
 _FILE_ID = struct.Struct("<Q")
 
@@ -107,13 +111,22 @@ def _check_header(data: bytes, magic: bytes) -> None:
         raise HeaderError("short", f"the header has {len(data)} bytes instead of {HEADER_SIZE}")
     if not data.startswith(magic):
         raise HeaderError("magic", "the file does not begin as a file of its kind")
-    (version,) = _CHECKSUM.unpack_from(data, len(magic))
-    # The version is looked at before the checksum: where that stands is for the version to say.
-    if version > FORMAT_VERSION:
+    version, size = _VERSION.unpack_from(data, len(magic))
+    if version > FORMAT_VERSION and _is_whole(data, version, size):
         raise HeaderError("newer", f"the file has format version {version}", version)
     fields = data[: HEADER_SIZE - _CHECKSUM.size]
-    if _CHECKSUM.pack(crc32c(fields)) != data[len(fields) : HEADER_SIZE]:
+    checksum = data[len(fields) : HEADER_SIZE]
+    if _CHECKSUM.pack(crc32c(fields)) != checksum:
         raise HeaderError("checksum", "the checksum of the header is wrong")
+
+
+def _is_whole(data: bytes, version: int, size: int) -> bool:
+    """Say whether the header of a later version is one, and not damaged: its last four bytes are its checksum."""
+    if size > len(data):
+        # More than was read; nobody will ever get that far, but noise easily does.
+        return size <= LATER_HEADER_SIZE_MAX and version <= LATER_VERSION_MAX
+    fields = data[: max(size - _CHECKSUM.size, 0)]
+    return _CHECKSUM.pack(crc32c(fields)) == data[len(fields) : size]
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -129,6 +142,11 @@ def checkpoint_path(directory: Path, sequence: int) -> Path:
 def spare_path(directory: Path, number: int) -> Path:
     """Return where the spare file is that once was the segment of that number."""
     return directory / f"{SPARE_PREFIX}{number:0{NUMBER_DIGITS}}"
+
+
+def proof_path(directory: Path, sequence: int) -> Path:
+    """Return where the empty file is whose name says that everything up to that sequence had been on disk."""
+    return directory / f"{PROOF_PREFIX}{sequence:0{NUMBER_DIGITS}}"
 
 
 def number_in(name: str, prefix: str) -> int | None:

@@ -29,6 +29,7 @@ cdef class RecordReader:
     cdef uint64_t _state_through
     cdef uint64_t _durable
     cdef list _pending
+    cdef list _finished
 
     cdef readonly Py_ssize_t offset
     cdef readonly Py_ssize_t batch_offset
@@ -42,6 +43,7 @@ cdef class RecordReader:
     def __init__(self, uint64_t state_through):
         self._state_through = state_through
         self._pending = []
+        self._finished = []
 
     def begin(self, Segment segment not None, bytes data not None, Py_ssize_t offset, uint32_t seed, uint32_t epoch):
         """Go on with a segment, whose content is ``data`` and whose first record is at ``offset``."""
@@ -52,6 +54,20 @@ cdef class RecordReader:
         self.offset = self.batch_offset = offset
         self.mark = 0
         segment.size = offset
+        segment.file.seed = seed
+        segment.epoch = epoch
+
+    def resume(self, Py_ssize_t offset, unsigned long long sequence):
+        """Go on at ``offset`` with the record ``sequence``, behind a damaged stretch that had been on disk.
+
+        A unit that had begun counts as whole: it is of a batch that was synced, and what is left of it is kept.
+        """
+        self._finished.extend(self._pending)
+        self._pending.clear()
+        self.unit_segment = None
+        self.offset = offset
+        self.sequence = sequence - 1
+        self._segment.size = offset
 
     def read(self, Py_ssize_t count_max):
         """Return the next records as (kind, sequence, payload, segment), about ``count_max`` or a unit of more.
@@ -62,8 +78,9 @@ cdef class RecordReader:
         cdef Py_ssize_t size = len(self._data)
         cdef const RecordHeader *header
         cdef Segment segment = self._segment
-        cdef list records = []
-        cdef Py_ssize_t count = 0
+        cdef list records = self._finished
+        cdef Py_ssize_t count = len(records)
+        self._finished = []
         while count < count_max and self.mark == 0:
             header = <const RecordHeader *>(data + self.offset)
             if not record_is_valid(data + self.offset, size - self.offset, self._seed, self._epoch):

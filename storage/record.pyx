@@ -6,7 +6,10 @@ Everything that is on disk is little-endian. The layout is explained in docs/jou
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from storage.checksum cimport checksum
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
+
+from storage.checksum cimport checksum, checksum_before
 
 HEADER_SIZE = RECORD_HEADER_SIZE
 PAYLOAD_SIZE_MAX = 1 << 30
@@ -125,3 +128,93 @@ def search(bytes data not None, Py_ssize_t offset, uint32_t seed, uint32_t epoch
             else:
                 offset += RECORD_ALIGNMENT
     return found, proof
+
+
+def peek(bytes data not None, Py_ssize_t offset, uint32_t seed, uint32_t epoch):
+    """Return what the header of a record at ``offset`` says, or None if no header of this file and epoch is there.
+
+    It is (kind, sequence, durable, unit_ends, payload_size, intact); ``intact`` says whether the payload can be
+    believed too.
+    """
+    cdef const unsigned char *at = <const unsigned char *>data + offset
+    cdef Py_ssize_t size = len(data) - offset
+    cdef const RecordHeader *header = <const RecordHeader *>at
+    if offset < 0 or not header_is_valid(at, size, seed, epoch):
+        return None
+    return (
+        header.kind, header.sequence, header.durable, bool(header.flags & FLAG_UNIT_ENDS), header.payload_size,
+        record_is_valid(at, size, seed, epoch),
+    )
+
+
+def size_claimed(bytes data not None, Py_ssize_t offset, uint32_t seed, uint32_t epoch):
+    """Return the size of the record whose header stands at ``offset``, also if its end does not; 0 without one."""
+    cdef const unsigned char *at = <const unsigned char *>data + offset
+    cdef const RecordHeader *header = <const RecordHeader *>at
+    if offset < 0 or len(data) - offset < RECORD_HEADER_SIZE:
+        return 0
+    return record_size(header.payload_size) if header_is_valid(at, PY_SSIZE_T_MAX, seed, epoch) else 0
+
+
+def walk(bytes data not None, Py_ssize_t offset, uint32_t seed, uint32_t epoch, uint64_t sequence):
+    """Go over the whole records at ``offset``, the first of which is ``sequence`` (0: any).
+
+    Returns (offset, sequence, sealed): where the next record should be, which one that is (0: no record was there),
+    and whether a mark says that nothing follows.
+    """
+    cdef const unsigned char *start = data
+    cdef Py_ssize_t size = len(data)
+    cdef const RecordHeader *header
+    cdef bint sealed = False
+    with nogil:
+        while not sealed and record_is_valid(start + offset, size - offset, seed, epoch):
+            header = <const RecordHeader *>(start + offset)
+            if sequence != 0 and header.sequence != sequence:
+                break
+            sequence = header.sequence + 1
+            sealed = header.kind == KIND_SEALED or header.kind == KIND_STOPPED
+            offset += record_size(header.payload_size)
+    return offset, sequence, sealed
+
+
+def solve_seed(bytes data not None, Py_ssize_t offset, uint64_t sequence):
+    """Find the seed and the epoch of a file whose header is lost, from its records from ``offset`` on.
+
+    The checksum of a whole record tells from which checksum it went on. That is believed only if the next record gives
+    the same: a damaged record would lead somewhere else. If there are records that lead to different seeds, nobody
+    knows which ones stand in the payload of another. Records before ``sequence`` are not believed: they are of the
+    file's earlier life. Returns (seed, epoch), or None.
+    """
+    cdef const unsigned char *start = data
+    cdef Py_ssize_t first = offset
+    cdef Py_ssize_t size = len(data)
+    cdef Py_ssize_t length, step
+    cdef const RecordHeader *header
+    cdef uint32_t seed = 0, epoch = 0, other
+    cdef bint ambiguous = False
+    with nogil:
+        while offset + RECORD_HEADER_SIZE <= size and not ambiguous:
+            header = <const RecordHeader *>(start + offset)
+            length = record_size(header.payload_size)
+            step = RECORD_ALIGNMENT
+            if epoch != 0 and record_is_valid(start + offset, size - offset, seed, epoch):
+                step = length
+            elif (
+                header.epoch != 0 and header.sequence >= sequence and header.durable < header.sequence
+                and header.flags <= FLAG_UNIT_ENDS and length <= size - offset
+            ):
+                other = checksum_before(
+                    header.checksum, start + offset + RECORD_CHECKED_FROM, length - RECORD_CHECKED_FROM
+                )
+                if not header_is_valid(start + offset, size - offset, other, header.epoch):
+                    pass
+                elif record_is_valid(start + offset + length, size - offset - length, other, header.epoch):
+                    ambiguous = epoch != 0 and other != seed
+                    seed = other
+                    epoch = header.epoch
+                    step = length
+                elif offset == first and header.durable + 1 == header.sequence:
+                    # It looks as the first record of a segment does: what its payload imitates does not count.
+                    step = length
+            offset += step
+    return (seed, epoch) if epoch != 0 and not ambiguous else None

@@ -1,22 +1,25 @@
 """What a journal's files say after whatever happened, and what must be done before it is written again.
 
-Recovery reads and changes nothing. It hands out the checkpoint and the records, ends with a list of repairs, and
-refuses (JournalDamaged) where something is missing that had been on disk. ``Case`` is the whole table of decisions.
+Recovery reads and changes nothing. It hands out the checkpoint and the records, ends with lists of what is damaged and
+of repairs, and refuses (JournalDamaged) where files are missing. ``storage.cases`` is the whole table of decisions.
 """
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum, auto
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from storage.cases import LOSSES, WITH_REPAIR, Action, Case
 from storage.checkpoint import Checkpoint, read_checkpoint
+from storage.damage import Damage, keep_copies, read_around
 from storage.errors import FormatTooNew, JournalDamaged
 from storage.filesystem import Filesystem, LocalFilesystem
+from storage.judge import Identity, Place, Verdict, identify, judge
 from storage.layout import (
     CHECKPOINT_PREFIX,
     FORMAT_VERSION,
     HEADER_SIZE,
+    PROOF_PREFIX,
     SEGMENT_PREFIX,
     SPARE_PREFIX,
     TEMPORARY_SUFFIX,
@@ -24,12 +27,12 @@ from storage.layout import (
     SegmentHeader,
     checkpoint_path,
     number_in,
+    proof_path,
     segment_path,
     spare_path,
 )
 from storage.reader import RecordReader
-from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
-from storage.record import STOPPED, looks_like, search
+from storage.record import RECLAIMED, STOPPED, search
 from storage.segment import Segment
 
 RECORDS_PER_READ = 1024
@@ -38,75 +41,6 @@ RECLAIMED_PAYLOAD = struct.Struct("<QQ")
 """The first segment that is needed, and the sequence of the checkpoint that stands for those before it."""
 
 ReplayedRecord = tuple[int, int, bytes, Segment]
-
-
-class Action(Enum):
-    """What is done about a case."""
-
-    KEEP = auto()
-    SETTLE = auto()  # write again what may not be on disk, cut what comes after, sync
-    SPARE = auto()  # keep the file to be overwritten
-    REMOVE = auto()
-    REFUSE = auto()
-
-
-class Case(Enum):
-    """Every state in which something can be found, and what is done about it.
-
-    "Proof" that a record had been on disk is a later record, segment header or checkpoint that says so.
-    """
-
-    # Of a segment's header. It was synced before the file got its name, so it is never torn.
-    HEADER_SHORT = (Action.REFUSE, "the file ends within its header, or is empty")
-    HEADER_MAGIC = (Action.REFUSE, "the file does not begin as a segment")
-    HEADER_CHECKSUM = (Action.REFUSE, "the header does not match its checksum")
-    HEADER_NUMBER = (Action.REFUSE, "the header is that of another segment")
-    HEADER_NEWER = (Action.REFUSE, "a later version of the program wrote the file")
-
-    # Of the segments together.
-    FRONT_MISSING = (Action.REFUSE, "segments before the first one are missing and were not reclaimed")
-    NUMBER_GAP = (Action.REFUSE, "a segment is missing between two others")
-    SEQUENCE_GAP = (Action.REFUSE, "records are missing between two others")
-    END_MISSING = (Action.REFUSE, "the log ends before a record that had been on disk")
-
-    # Of the place where the whole records of a segment end.
-    SEGMENT_COMPLETE = (Action.KEEP, "a mark or the end of the file follows the last record")
-    RECORD_DAMAGED = (Action.REFUSE, "no whole record, and proof that there was one")
-    SEGMENT_UNUSED = (Action.SPARE, "no record at all, and no proof that there was one")
-    CLEAN_STOP = (Action.SETTLE, "the log ends with the mark of a clean stop")
-    LOG_END = (Action.SETTLE, "the log ends with a whole batch, and zeros or the end of the file follow")
-    STALE_TAIL = (Action.SETTLE, "the log ends with a whole batch, and bytes of the file's earlier life follow")
-    TORN_TAIL = (Action.SETTLE, "a part of a batch whose commit had not ended follows the last whole record")
-    UNIT_UNFINISHED = (Action.SETTLE, "the log ends in the middle of a unit")
-    AFTER_END = (Action.SPARE, "the segment lies behind the end of the log")
-
-    # Of checkpoints.
-    CHECKPOINT_USED = (Action.KEEP, "the newest one")
-    CHECKPOINT_OLD = (Action.REMOVE, "there is a newer one")
-    CHECKPOINT_BAD_UNUSED = (Action.REMOVE, "it is damaged, and the log does without it")
-    CHECKPOINT_BAD = (Action.REFUSE, "it is damaged, and segments were reclaimed because of it")
-    CHECKPOINT_MISSING = (Action.REFUSE, "segments were reclaimed because of a checkpoint that is not there")
-    CHECKPOINT_NEWER = (Action.REFUSE, "a later version of the program wrote the checkpoint")
-
-    # Of other files.
-    SPARE = (Action.KEEP, "a file to be overwritten")
-    TEMPORARY = (Action.REMOVE, "a file that had not got its name yet")
-    FOREIGN = (Action.KEEP, "nothing of the journal's; it is left alone")
-
-    def __init__(self, action: Action, found: str) -> None:
-        self.action = action
-        self.found = found
-
-
-HEADER_CASES = {
-    "short": Case.HEADER_SHORT,
-    "magic": Case.HEADER_MAGIC,
-    "checksum": Case.HEADER_CHECKSUM,
-}
-
-
-LOSSES = (Case.TORN_TAIL, Case.UNIT_UNFINISHED)
-"""The cases in which something is cut that someone had written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +64,9 @@ class Repair:
 @dataclass(frozen=True, slots=True)
 class _SegmentFile:
     path: Path
-    header: SegmentHeader
+    number: int
     segment: Segment
+    durable: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,30 +80,39 @@ class Recovery:
     """One look at a directory: first ``checkpoint``, then ``records()``, then everything else is known.
 
     Raises JournalDamaged, FormatTooNew or OSError, from the constructor or from within ``records()``; what was
-    handed out before is then not to be used.
+    handed out before is then not to be used. ``forced`` goes on where JournalDamaged would be raised, and notes in
+    ``overcome`` what it went over.
 
     ``segments`` are those with records in them, in order: the owner calls ``retain`` and ``release`` on them as
     it does on those of a journal. ``sequence`` is that of the last record, ``epoch`` the highest one found,
-    ``next_number`` that of the first segment to be written, ``repairs`` what ``apply`` will do, and ``clean`` says
-    whether the journal had been closed.
+    ``next_number`` that of the first segment to be written, ``damages`` what is damaged and was left out, ``repairs``
+    what ``apply`` will do, and ``clean`` says whether the journal had been closed. ``progress`` is called with the
+    bytes that were read and those that there are, after each segment.
     """
 
-    def __init__(self, directory: Path, filesystem: Filesystem | None = None) -> None:
+    def __init__(self, directory: Path, filesystem: Filesystem | None = None, forced: bool = False) -> None:
         self.directory = directory
         self.filesystem = filesystem or LocalFilesystem()
         self.checkpoint: Checkpoint | None = None
         self.segments: list[Segment] = []
+        self.damages: list[Damage] = []
         self.repairs: list[Repair] = []
         self.spares: list[Path] = []
+        self.overcome: list[tuple[Case, Path]] = []
+        self.progress: Callable[[int, int], object] | None = None
         self.sequence = 0
         self.epoch = 0
         self.next_number = FIRST_NUMBER
         self.clean = False
         self.complete = False
+        self._forced = forced
         self._files: list[_SegmentFile] = []
         self._bad_checkpoints: list[tuple[int, Path, HeaderError]] = []
         self._ends: list[_SegmentEnd] = []
         self._attested = 0  # the highest sequence of which a header or a checkpoint says that it was on disk
+        self._proofs: list[tuple[int, Path]] = []
+        self._proof_needed = False
+        self._open_ended = False  # how many records the last damage has cost is not known yet
         self._list()
         self._reader = RecordReader(self.checkpoint_sequence)
 
@@ -177,20 +121,48 @@ class Recovery:
         """The sequence of the checkpoint, 0 without one."""
         return self.checkpoint.sequence if self.checkpoint else 0
 
+    @property
+    def lost_count(self) -> int:
+        """How many records are known to be lost."""
+        return sum(damage.count for damage in self.damages)
+
     def records(self) -> Iterator[ReplayedRecord]:
         """Hand out each record that the checkpoint does not cover, as (kind, sequence, payload, segment), in order."""
         reader = self._reader
         end = Case.SEGMENT_COMPLETE
+        done, size = 0, sum(self.filesystem.size(file.path) for file in self._files)
         for index, file in enumerate(self._files):
-            data = self.filesystem.read(file.path)
-            reader.begin(file.segment, data, HEADER_SIZE, file.header.seed, file.header.epoch)
-            while records := reader.read(RECORDS_PER_READ):
-                yield from records
-            end = self._judge(index, data)
+            data = read_around(self.filesystem, file.path)
+            done += len(data)
+            identity = self._identify(file, data)
+            if identity is None:
+                self._tell(done, size)
+                self._ends.append(_SegmentEnd(0, len(data), len(data)))
+                continue
+            reader.begin(file.segment, data, HEADER_SIZE, identity.seed, identity.epoch)
+            while True:
+                while records := reader.read(RECORDS_PER_READ):
+                    yield from records
+                if reader.mark or reader.offset >= len(data):
+                    end = Case.SEGMENT_COMPLETE
+                    break
+                verdict = self._judge(index, data, identity)
+                end = verdict.case
+                if end is Case.SEQUENCE_REPEATED:
+                    self._refuse(end, file.path, reader.offset)
+                elif end.action is not Action.SKIP:
+                    break
+                self._skip(file, verdict)
+                if verdict.resume_sequence == 0:
+                    end = Case.SEGMENT_COMPLETE
+                    break
             used_size = reader.offset if end is Case.SEGMENT_COMPLETE else len(data.rstrip(b"\0"))
             self._ends.append(_SegmentEnd(reader.mark, reader.batch_offset, used_size))
+            self._tell(done, size)
             if end is not Case.SEGMENT_COMPLETE:
                 break
+        # What a unit left behind that damage had cut short.
+        yield from reader.read(RECORDS_PER_READ) if self._open_ended else ()
         self._conclude(end)
         self.complete = True
 
@@ -200,6 +172,12 @@ class Recovery:
             for _ in self.records():
                 pass
         self.filesystem.make_directory(self.directory)
+        # First of all: what is done about the files may overwrite or remove the octets, now or later.
+        keep_copies(self.filesystem, self.directory, self.damages)
+        if self._proof_needed:
+            # What proves that the damaged records had been on disk may be in what is cut.
+            self.filesystem.close(self.filesystem.open(proof_path(self.directory, self.sequence), create=True))
+            self.filesystem.sync_directory(self.directory)
         for repair in self.repairs:
             if repair.case.action is Action.SETTLE:
                 self._settle(repair)
@@ -215,7 +193,7 @@ class Recovery:
     def _settle(self, repair: Repair) -> None:
         # After a failed sync the page cache may hold, as clean, what the disk never got. So what nothing proves to
         # be on disk is written once more.
-        data = self.filesystem.read(repair.path, repair.offset)
+        data = read_around(self.filesystem, repair.path, repair.offset)
         descriptor = self.filesystem.open(repair.path)
         try:
             self.filesystem.write(descriptor, data[repair.rewrite_from :], repair.rewrite_from)
@@ -223,6 +201,10 @@ class Recovery:
             self.filesystem.sync(descriptor)
         finally:
             self.filesystem.close(descriptor)
+
+    def _tell(self, done: int, size: int) -> None:
+        if self.progress is not None:
+            self.progress(done, size)
 
     def _list(self) -> None:
         checkpoints: list[Path] = []
@@ -234,26 +216,32 @@ class Recovery:
                 checkpoints.append(path)
             elif number_in(name, SPARE_PREFIX) is not None:
                 self.spares.append(path)
+            elif (proved := number_in(name, PROOF_PREFIX)) is not None:
+                self._proofs.append((proved, path))
             elif name.endswith(TEMPORARY_SUFFIX) and name.startswith((SEGMENT_PREFIX, CHECKPOINT_PREFIX)):
                 self.repairs.append(Repair(Case.TEMPORARY, path))
         for before, after in zip(self._files, self._files[1:], strict=False):
-            if after.header.number != before.header.number + 1:
-                raise self._damage(Case.NUMBER_GAP, segment_path(self.directory, before.header.number + 1), 0)
+            for number in range(before.number + 1, after.number):
+                self._refuse(Case.NUMBER_GAP, segment_path(self.directory, number))
         for path in reversed(checkpoints):
             self._add_checkpoint(path)
+        self._attested = max([self._attested, *(proved for proved, _ in self._proofs)])
 
     def _add_segment(self, path: Path, number: int) -> None:
         try:
-            header = SegmentHeader.decode(self.filesystem.read(path, HEADER_SIZE))
+            header = SegmentHeader.decode(read_around(self.filesystem, path, HEADER_SIZE))
         except HeaderError as error:
             if error.problem == "newer":
                 raise FormatTooNew(Case.HEADER_NEWER.name, path, error.version, FORMAT_VERSION) from error
-            raise self._damage(HEADER_CASES[error.problem], path, 0) from error
-        if header.number != number:
-            raise self._damage(Case.HEADER_NUMBER, path, 0)
-        self._files.append(_SegmentFile(path, header, Segment(number, header.epoch, header.seed)))
-        self._attested = max(self._attested, header.durable)
-        self.epoch = max(self.epoch, header.epoch)
+            durable = 0
+        else:
+            if header.number != number:
+                self._refuse(Case.HEADER_NUMBER, path)
+                return
+            durable = header.durable
+            self._attested = max(self._attested, durable)
+            self.epoch = max(self.epoch, header.epoch)
+        self._files.append(_SegmentFile(path, number, Segment(number), durable))
 
     def _add_checkpoint(self, path: Path) -> None:
         if self.checkpoint is not None:
@@ -269,50 +257,70 @@ class Recovery:
         self._attested = max(self._attested, self.checkpoint.newest_sequence)
         self.epoch = max(self.epoch, self.checkpoint.epoch)
 
-    def _judge(self, index: int, data: bytes) -> Case:
-        """Name the state of the place where the whole records of a segment end."""
-        reader = self._reader
-        offset = reader.offset
-        file, later = self._files[index], self._files[index + 1 :]
-        if reader.mark or offset == len(data):
-            return Case.SEGMENT_COMPLETE
-        expected = reader.sequence + 1
-        seed, epoch = file.header.seed, file.header.epoch
-        found, proof = search(data, offset, seed, epoch, 0)
-        if found == offset:
-            raise self._damage(Case.SEQUENCE_GAP, file.path, offset)
-        if index > 0 and offset == HEADER_SIZE and expected <= file.header.durable:
-            before = self._files[index - 1]
-            raise self._damage(Case.END_MISSING, before.path, before.segment.size)
-        found, proof = search(data, offset, seed, epoch, expected)
-        if proof >= 0 or expected <= self._attested or any(self._has_records(other) for other in later):
-            raise self._damage(Case.RECORD_DAMAGED, file.path, offset)
-        if found >= 0 or looks_like(data, offset, expected, epoch):
-            return Case.TORN_TAIL
-        if offset == HEADER_SIZE:
-            return Case.SEGMENT_UNUSED
-        if data.count(0, offset, offset + RECORD_HEADER_SIZE) == len(data[offset : offset + RECORD_HEADER_SIZE]):
-            return Case.LOG_END
-        return Case.STALE_TAIL
+    def _identify(self, file: _SegmentFile, data: bytes) -> Identity | None:
+        """Find what the records of a segment can be told by, and note a damaged header."""
+        identity = identify(data, self._reader.sequence + 1)
+        if isinstance(identity, Identity):
+            if identity.case is not None:
+                self.damages.append(Damage(identity.case, file.path, file.number, 0, min(HEADER_SIZE, len(data))))
+            self.epoch = max(self.epoch, identity.epoch)
+            return identity
+        self.damages.append(Damage(Case.HEADER_LOST, file.path, file.number, 0, len(data), self._reader.sequence + 1))
+        self._open_ended = True
+        end = max(len(data), HEADER_SIZE)
+        self._reader.begin(file.segment, data, end, 0, 0)
+        self._reader.resume(end, self._reader.sequence + 1)
+        return None
+
+    def _judge(self, index: int, data: bytes, identity: Identity) -> Verdict:
+        reader, later = self._reader, self._files[index + 1 :]
+        # Nothing tells with which record the first segment of all begins, unless it is the first ever, and with which
+        # the log goes on behind damage that goes up to the end of its segment.
+        known = (reader.sequence > 0 or self._files[index].number == FIRST_NUMBER) and not self._open_ended
+        place = Place(data, reader.offset, reader.sequence + 1, known, identity, self._attested)
+        return judge(place, lambda: any(self._has_records(file) for file in later))
 
     def _has_records(self, file: _SegmentFile) -> bool:
-        # A segment is written only after all before it were synced, so any record in it is a proof.
-        found, _ = search(self.filesystem.read(file.path), HEADER_SIZE, file.header.seed, file.header.epoch, 0)
-        return found >= 0
+        data = read_around(self.filesystem, file.path)
+        identity = identify(data, self._reader.sequence + 1)
+        return isinstance(identity, Identity) and search(data, HEADER_SIZE, identity.seed, identity.epoch, 0)[0] >= 0
+
+    def _skip(self, file: _SegmentFile, verdict: Verdict) -> None:
+        """Note a damaged stretch, and have the reader go on behind it."""
+        reader = self._reader
+        offset, sequence = reader.offset, verdict.resume_sequence
+        if self._open_ended and verdict.case is Case.SEQUENCE_GAP:
+            before = self.damages[-1]
+            self.damages[-1] = replace(before, count=sequence - before.sequence if before.sequence else 0)
+        else:
+            count = sequence - verdict.lost_sequence if sequence and verdict.lost_sequence else 0
+            size = verdict.resume_offset - offset
+            self.damages.append(
+                Damage(verdict.case, file.path, file.number, offset, size, verdict.lost_sequence, count, verdict.kind)
+            )
+        self._open_ended = sequence == 0
+        reader.resume(verdict.resume_offset, sequence or reader.sequence + 1)
 
     def _conclude(self, end: Case) -> None:
         """Find where the log ends, refuse what contradicts it, and make the list of repairs."""
         reader = self._reader
         self.sequence = reader.sequence
         kept_count = len(self._ends)
+        if end is Case.END_MISSING:
+            before = self._files[max(kept_count - 2, 0)]
+            self._refuse(end, before.path, before.segment.size)
         if reader.unit_segment is not None:
             end = Case.UNIT_UNFINISHED
             kept_count = 1 + next(i for i, file in enumerate(self._files) if file.segment is reader.unit_segment)
             self.sequence = reader.unit_sequence
             reader.unit_segment.cut(reader.unit_offset, self.sequence)
         if self.sequence < self._attested:
-            path = self._files[kept_count - 1].path if kept_count else self.directory
-            raise self._damage(Case.END_MISSING, path, reader.offset)
+            if self._open_ended:
+                self.damages[-1] = replace(self.damages[-1], count=self._attested - self.sequence)
+            elif end is not Case.END_MISSING:
+                path = self._files[kept_count - 1].path if kept_count else self.directory
+                self._refuse(Case.END_MISSING, path, reader.offset)
+            self.sequence = self._attested
         self._check_reclaimed()
         self._plan(end, kept_count)
 
@@ -321,14 +329,23 @@ class Recovery:
         first_needed, checkpoint_needed = FIRST_NUMBER, 0
         if self._reader.reclaimed is not None:
             first_needed, checkpoint_needed = RECLAIMED_PAYLOAD.unpack_from(self._reader.reclaimed)
-        if self._files and self._files[0].header.number > first_needed:
-            raise self._damage(Case.FRONT_MISSING, segment_path(self.directory, first_needed), 0)
+        if self._files and self._files[0].number > first_needed:
+            if any(damage.kind in (None, RECLAIMED) for damage in self.damages):
+                file = self._files[0]
+                self.damages.append(Damage(Case.FRONT_UNPROVED, file.path, file.number, 0, 0))
+            else:
+                self._refuse(Case.FRONT_MISSING, segment_path(self.directory, first_needed))
         if checkpoint_needed > self.checkpoint_sequence:
-            for sequence, path, error in self._bad_checkpoints:
+            for sequence, path, _ in self._bad_checkpoints:
                 if sequence >= checkpoint_needed:
-                    raise self._damage(Case.CHECKPOINT_BAD, path, 0) from error
-            raise self._damage(Case.CHECKPOINT_MISSING, checkpoint_path(self.directory, checkpoint_needed), 0)
-        self.repairs += [Repair(Case.CHECKPOINT_BAD_UNUSED, path) for _, path, _ in self._bad_checkpoints]
+                    self._refuse(Case.CHECKPOINT_BAD, path)
+                    break
+            else:
+                self._refuse(Case.CHECKPOINT_MISSING, checkpoint_path(self.directory, checkpoint_needed))
+        used = {path for _, path in self.overcome}
+        self.repairs += [
+            Repair(Case.CHECKPOINT_BAD_UNUSED, path) for _, path, _ in self._bad_checkpoints if path not in used
+        ]
 
     def _plan(self, end: Case, kept_count: int) -> None:
         """List the repairs of the segments, the last segment first: a crash amid them must not leave a gap."""
@@ -343,15 +360,22 @@ class Recovery:
         if kept:
             last, last_end = kept[-1], self._ends[len(kept) - 1]
             offset = last.segment.size
-            if end is Case.SEGMENT_COMPLETE:
+            if end.action is not Action.SETTLE:
                 self.clean = last_end.mark == STOPPED
                 end = Case.CLEAN_STOP if self.clean else Case.LOG_END
             lost_size = max(last_end.used_size - offset, 0) if end in LOSSES else 0
             self.repairs.append(Repair(end, last.path, offset, min(last_end.batch_offset, offset), lost_size))
-            self.next_number = last.header.number + 1
+            self.next_number = last.number + 1
+        attested = max([self.checkpoint_sequence, *(file.durable for file in kept)])
+        self._proof_needed = bool(self.damages) and self.sequence > attested
+        for proved, path in self._proofs:
+            if proved < self.sequence or not self._proof_needed:
+                self.repairs.append(Repair(Case.PROOF_OLD, path))
         self.segments = [file.segment for file in kept]
         for segment in self.segments:
             segment.seal()
 
-    def _damage(self, case: Case, path: Path, offset: int) -> JournalDamaged:
-        return JournalDamaged(case.name, path, offset, case.found)
+    def _refuse(self, case: Case, path: Path, offset: int = 0) -> None:
+        if not self._forced:
+            raise JournalDamaged(case.name, path, offset, case.found, WITH_REPAIR[case])
+        self.overcome.append((case, path))

@@ -21,6 +21,7 @@ from broker.durability.definitions import (
 )
 from broker.durability.queue_log import RECORD_KINDS, decode_publish, decode_return, decode_settle
 from broker.queueing.message import Message
+from protocol.amqp.field_table import encode_table
 from storage.segment import Segment
 
 _PUBLISH = RECORD_KINDS["publish"]
@@ -33,6 +34,8 @@ _DEFINITION = RECORD_KINDS["definition"]
 
 BindingKey = tuple[str, str, bool, str, bytes]
 """Source, destination, whether that is an exchange, routing key, and arguments."""
+RECOVERED_PREFIX = "haypile.recovered."
+"""What the names of queues begin with whose declaration is lost; their number in the journal follows."""
 
 
 @dataclass(slots=True)
@@ -63,6 +66,9 @@ class Replay:
 
     The definitions in a checkpoint may be newer than its sequence, and those after it are taken in all the same, as
     ``broker.durability.slices`` says. So none of them may ask for what was there before.
+
+    Damage may have cost the declaration of a queue, and left its messages. Queues are numbered without a gap, so a
+    number that was left out is that of such a queue. It is made up then, and listed in ``recovered``.
     """
 
     def __init__(self) -> None:
@@ -73,10 +79,15 @@ class Replay:
         self.policies: dict[tuple[bool, str], PolicyPut] = {}
         self.seen: dict[int | str, dict[bytes, int]] = {}
         self.next_queue_number = 1
+        self.recovered: list[int] = []
+        self._numbers: dict[str, int] = {}
+        self._left_out: list[range] = []
+        self._deleted: set[int] = set()
 
     def take_checkpoint(self, payload: bytes) -> None:
         """Begin with the definitions in a checkpoint."""
         snapshot = decode_snapshot(payload)
+        # Queues that are left out here were deleted.
         self.next_queue_number = snapshot.next_queue_number
         for definition in snapshot.definitions:
             self._define(definition)
@@ -90,7 +101,7 @@ class Replay:
             if kind in (_PUBLISH, _PUBLISH_TIMED):
                 targets, message = decode_publish(payload, kind == _PUBLISH_TIMED)
                 for number, position in targets:
-                    queue = queues.get(number)
+                    queue = queues.get(number) or self._recover_queue(number)
                     # A publish that was on its way when its queue was deleted has nowhere to go.
                     if queue is not None:
                         queue.messages[position] = (message, segment)
@@ -112,6 +123,47 @@ class Replay:
             elif kind == _SEEN:
                 self._remember(decode_seen(payload))
 
+    def _recover_queue(self, number: int) -> ReplayedQueue | None:
+        """Make up a queue whose declaration is lost; return None for one that was deleted."""
+        self._leave_out_up_to(number + 1)
+        if number in self._deleted or not any(number in numbers for numbers in self._left_out):
+            return None
+        self.recovered.append(number)
+        declared = QueueDeclared(f"{RECOVERED_PREFIX}{number}", number, False, encode_table({}), 1, 0)
+        queue = self.queues[number] = ReplayedQueue(declared)
+        self._numbers[declared.name] = number
+        return queue
+
+    def _leave_out_up_to(self, number: int) -> None:
+        if number > self.next_queue_number:
+            self._left_out.append(range(self.next_queue_number, number))
+            self.next_queue_number = number
+
+    def _declare_queue(self, declared: QueueDeclared) -> None:
+        number = declared.number
+        self._leave_out_up_to(number)
+        self.next_queue_number = max(self.next_queue_number, number + 1)
+        before = self._numbers.get(declared.name)
+        if before is not None and before != number:
+            # That its predecessor of the same name was deleted stood in what is lost.
+            self._delete_queue(before)
+        self._numbers[declared.name] = number
+        # It may have been declared in a checkpoint, or made up here and declared so at an earlier start.
+        queue = self.queues.setdefault(number, ReplayedQueue(declared))
+        queue.definition = declared
+        queue.next_position = max(queue.next_position, declared.next_position)
+        queue.delivered_position = max(queue.delivered_position, declared.delivered_position)
+        if number in self.recovered:
+            self.recovered.remove(number)
+
+    def _delete_queue(self, number: int) -> None:
+        self.queues.pop(number, None)
+        self.seen.pop(number, None)
+        if number in self.recovered:
+            self.recovered.remove(number)
+        if any(number in numbers for numbers in self._left_out):
+            self._deleted.add(number)
+
     def _remember(self, seen: SeenKeys) -> None:
         known = self.seen.setdefault(seen.owner, {})
         for key, seen_at_ms in seen.keys:
@@ -127,14 +179,12 @@ class Replay:
                 self.exchanges.pop(name, None)
                 self.seen.pop(name, None)
                 self._drop_bindings(name, is_exchange=True)
-            case QueueDeclared(number=number):
-                queue = self.queues.setdefault(number, ReplayedQueue(definition))
-                queue.next_position = max(queue.next_position, definition.next_position)
-                queue.delivered_position = max(queue.delivered_position, definition.delivered_position)
-                self.next_queue_number = max(self.next_queue_number, number + 1)
+            case QueueDeclared():
+                self._declare_queue(definition)
             case QueueDeleted(name=name, number=number):
-                self.queues.pop(number, None)
-                self.seen.pop(number, None)
+                self._delete_queue(number)
+                if self._numbers.get(name) == number:
+                    del self._numbers[name]
                 self._drop_bindings(name, is_exchange=False)
             case Bound():
                 key = _key(definition)

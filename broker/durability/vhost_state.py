@@ -9,12 +9,16 @@ from broker.durability.definitions import (
     ExchangeDeclared,
     QueueDeclared,
     Unbound,
+    encode,
 )
 from broker.durability.queue_log import QueueLog
 from broker.durability.replay import Replay, ReplayedQueue
+from broker.logs import get_logger
 from broker.queueing.queue import Queue
 from broker.routing.exchange import Binding, Exchange
 from protocol.amqp.field_table import decode_table, encode_table
+
+log = get_logger("vhost")
 
 
 def restore(vhost: Any, replay: Replay) -> None:
@@ -37,8 +41,14 @@ def restore(vhost: Any, replay: Replay) -> None:
     for number, replayed in replay.queues.items():
         _restore_queue(vhost, number, replayed, replay.seen.get(number, {}))
     for bound in replay.bindings.values():
-        destination = vhost.exchanges[bound.destination] if bound.to_exchange else vhost.queues[bound.destination]
-        source = vhost.exchanges[bound.source]
+        destination = (vhost.exchanges if bound.to_exchange else vhost.queues).get(bound.destination)
+        source = vhost.exchanges.get(bound.source)
+        if source is None or destination is None:
+            log.warning(
+                "binding dropped: what it binds is not declared any more",
+                vhost=vhost.name, source=bound.source, destination=bound.destination, routing_key=bound.routing_key,
+            )  # fmt: skip
+            continue
         vhost.add_binding(Binding(source, destination, bound.routing_key, decode_table(bound.arguments)))
 
 
@@ -65,6 +75,14 @@ def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[
     if queue.deduplicator is not None:
         for key, seen_at_ms in seen.items():
             queue.deduplicator.restore(key, seen_at_ms)
+
+
+def keep_recovered_queues(vhost: Any) -> None:
+    """Write down the queues that had to be made up for messages whose queue is lost."""
+    for name in vhost.recovered_queues:
+        log.error("queue declared for messages whose queue is lost", vhost=vhost.name, queue=name)
+        vhost.journal.define(encode(queue_definition(vhost.queues[name])))
+    vhost.recovered_queues.clear()
 
 
 def is_durable(binding: Binding) -> bool:

@@ -65,6 +65,12 @@ OF_QUEUES: tuple[tuple[str, str, Callable[[QueueRow], int]], ...] = (
     ("queue_messages_ready_bytes", "Size in bytes of ready messages", lambda row: row.ready_bytes),
     ("queue_consumers", "Consumers on a queue", lambda row: row.consumers),
 )
+OF_DAMAGE: tuple[tuple[str, str, Callable[[JournalRow], int]], ...] = (
+    ("damaged_places", "Places of the journal found damaged at the start, and put aside", lambda row: row.damages),
+    ("lost_records", "Records known to be lost to that damage", lambda row: row.lost_records),
+    ("scrub_damaged_places", "Damaged places that the scrubber has come across", lambda row: row.scrub_damages),
+    ("scrubbed_bytes", "Bytes of the journal that the scrubber has read", lambda row: row.scrubbed_bytes),
+)
 PROTOCOL = {"protocol": "amqp091"}
 PROTOCOL_AND_QUEUE_TYPE = {**PROTOCOL, "queue_type": "rabbit_classic_queue"}
 
@@ -189,7 +195,10 @@ def _journals(journals: list[JournalRow]) -> Iterator[Metric]:
         "haypile_journal_housekeeping_failures", "Preparations, checkpoints and removals that failed", labels=labels
     )
     syncs = HistogramMetricFamily("haypile_journal_sync_seconds", "Duration of fdatasync", labels=labels)
+    counted = [CounterMetricFamily(f"haypile_journal_{name}", text, labels=labels) for name, text, _ in OF_DAMAGE]
     for row in journals:
+        for family, (_, _, value_of) in zip(counted, OF_DAMAGE, strict=True):
+            family.add_metric([row.vhost], value_of(row))
         written.add_metric([row.vhost], row.written_bytes)
         size.add_metric([row.vhost], _size_of_files(row.directory))
         segments.add_metric([row.vhost], row.segments)
@@ -198,7 +207,7 @@ def _journals(journals: list[JournalRow]) -> Iterator[Metric]:
         in_flight.add_metric([row.vhost], row.in_flight_s)
         housekeeping.add_metric([row.vhost], row.housekeeping_failures)
         syncs.add_metric([row.vhost], _cumulated(row.sync_histogram), row.sync_s)
-    yield from (written, size, segments, failed, full, in_flight, housekeeping, syncs)
+    yield from (written, size, segments, failed, full, in_flight, housekeeping, syncs, *counted)
 
 
 def _size_of_files(directory: Path) -> int:

@@ -73,6 +73,10 @@ class JournalRow(NamedTuple):
     sync_count: int
     sync_s: float
     sync_histogram: Histogram
+    damages: int
+    lost_records: int
+    scrub_damages: int
+    scrubbed_bytes: int
 
 
 class Snapshot(NamedTuple):
@@ -162,4 +166,8 @@ def _read_journal(source: MetricsSource, vhost: Any) -> JournalRow:
         sync_count=journal.sync_count,
         sync_s=journal.sync_seconds,
         sync_histogram=journal.sync_histogram(),
+        damages=vhost.damage.damage_count,
+        lost_records=vhost.damage.lost_record_count,
+        scrub_damages=vhost.damage.scrub_damage_count,
+        scrubbed_bytes=0 if vhost.scrubber is None else vhost.scrubber.bytes_read,
     )

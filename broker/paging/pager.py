@@ -34,6 +34,13 @@ WINDOWS_BUDGET_RATIO = 0.25
 WRITING_SIZE_MAX_BYTES = 16 * 1024 * 1024
 
 
+# Queues that are not durable have numbers from here on in the journal, out of the way of the others.
+PAGE_NUMBER_MIN = 1 << 31
+
+# How much is copied of a damaged record beside its body.
+QUARANTINE_SLACK_BYTES = 4096
+
+
 class _Writing(NamedTuple):
     batch: int
     queue: Queue
@@ -63,6 +70,7 @@ class Pager:
         self._page_out = page_out
         self._writing: deque[_Writing] = deque()
         self._writing_bytes = 0
+        self._page_number = PAGE_NUMBER_MIN
         # Queues for which there was no room among those that are being read.
         self._postponed: deque[_Reading] = deque()
         self._reading = 0
@@ -93,7 +101,8 @@ class Pager:
         if journal.journal.failed or self._writing_bytes > WRITING_SIZE_MAX_BYTES:
             return 0
         if queue.page_number == 0:
-            queue.page_number = self._vhost.new_queue_number() if queue.log is None else queue.log.number
+            self._page_number += 1
+            queue.page_number = self._page_number if queue.log is None else queue.log.number
         for position, message in unwritten:
             share_units = paged_share_units(message)
             location = journal.write_paged(message, queue.page_number, position)
@@ -180,5 +189,5 @@ class Pager:
         )
         if status == FetchStatus.DAMAGED:
             # A copy of it is kept, so the log does not have to.
-            journal.quarantine(number, offset)
+            journal.quarantine(number, offset, QUARANTINE_SLACK_BYTES + paged.body_size)
             queue.forget(paged, position)

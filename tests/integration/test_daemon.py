@@ -13,13 +13,15 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pamqp.commands import Connection, Queue
 
-from storage.layout import FORMAT_VERSION, SEGMENT_MAGIC
+from storage.checksum import crc32c
+from storage.layout import FORMAT_VERSION, HEADER_SIZE, SEGMENT_MAGIC, SegmentHeader
 from tests.support.broker_process import BrokerProcess
 from tests.support.raw_client import Address, RawClient
 
@@ -141,13 +143,18 @@ def segment_of(broker: BrokerProcess) -> Path:
     return min(broker.data_directory.glob("vhosts/*/segment-*"))
 
 
-def test_a_damaged_journal(broker: BrokerProcess) -> None:
+def test_a_journal_of_which_a_file_is_missing(broker: BrokerProcess) -> None:
     broker.start()
     broker.terminate()
     file = segment_of(broker)
-    with file.open("r+b") as segment:
-        segment.write(b"\xff" * 64)
-    refuses_to_start(5, f"{file} is damaged at offset 0: .*", *on_free_ports(broker.data_directory))
+    missing = file.with_name("segment-0000000000000001")
+    file.rename(missing.with_name("segment-0000000000000002"))
+    found = file.with_name("segment-0000000000000002")
+    header = SegmentHeader.decode(found.read_bytes()[:HEADER_SIZE])
+    with found.open("r+b") as segment:
+        segment.write(replace(header, number=2).encode())
+    reason = f"{missing} is damaged at offset 0: .*; bring the right file back, or run 'haypile journal repair', .*"
+    refuses_to_start(5, reason, *on_free_ports(broker.data_directory))
 
 
 def test_a_journal_of_a_newer_version(broker: BrokerProcess) -> None:
@@ -155,9 +162,14 @@ def test_a_journal_of_a_newer_version(broker: BrokerProcess) -> None:
     broker.terminate()
     file = segment_of(broker)
     with file.open("r+b") as segment:
-        segment.seek(len(SEGMENT_MAGIC))
-        segment.write(struct.pack("<I", FORMAT_VERSION + 1))
-    reason = f"{file} has format version {FORMAT_VERSION + 1}, this program knows versions up to {FORMAT_VERSION}: .*"
+        fields = bytearray(segment.read(HEADER_SIZE - 4))
+        struct.pack_into("<I", fields, len(SEGMENT_MAGIC), FORMAT_VERSION + 1)
+        segment.seek(0)
+        segment.write(fields + struct.pack("<I", crc32c(fields)))
+    reason = (
+        f"{file} has format version {FORMAT_VERSION + 1}, this program knows versions up to {FORMAT_VERSION}: "
+        "start the version that wrote it, or a later one .*"
+    )
     refuses_to_start(6, reason, *on_free_ports(broker.data_directory))
 
 

@@ -49,8 +49,16 @@ def put(content: bytearray, offset: int, data: bytes) -> None:
     content[offset : offset + len(data)] = data
 
 
+def key_of(path: Path) -> str:
+    """Return the name of a file; in a directory within the journal's, with that."""
+    return path.name if path.parent.name in ("journal", "") else f"{path.parent.name}/{path.name}"
+
+
 class SimulatedDisk:
-    """A ``Filesystem`` with one directory. ``crash_at``: from the operation of that number on, nothing works."""
+    """A ``Filesystem`` with one directory, and others in it.
+
+    ``crash_at``: from the operation of that number on, nothing works.
+    """
 
     def __init__(self, files: dict[str, bytes] | None = None, crash_at: int | None = None) -> None:
         self.operation_count = 0
@@ -78,9 +86,9 @@ class SimulatedDisk:
             raise OSError(errno.EIO, "the power is off")
 
     def inode(self, path: Path) -> Inode:
-        if path.name not in self.names:
+        if key_of(path) not in self.names:
             raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
-        return self.names[path.name]
+        return self.names[key_of(path)]
 
     def rename_in(self, names: Names) -> None:
         self.names = names
@@ -90,7 +98,8 @@ class SimulatedDisk:
         pass
 
     def list(self, directory: Path) -> list[str]:
-        return sorted(self.names)
+        prefix = key_of(directory / "x")[:-1]
+        return sorted(rest for name in self.names if "/" not in (rest := name.removeprefix(prefix)))
 
     def size(self, path: Path) -> int:
         return len(self.inode(path).seen)
@@ -99,11 +108,14 @@ class SimulatedDisk:
         content = bytes(self.inode(path).seen)
         return content if size_max < 0 else content[:size_max]
 
+    def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
+        return bytes(self.inode(path).seen[offset : offset + size])
+
     def open(self, path: Path, create: bool = False) -> int:
         with self.lock:
             self.step()
             if create:
-                self.rename_in({**self.names, path.name: Inode()})
+                self.rename_in({**self.names, key_of(path): Inode()})
             self.next_descriptor += 1
             self.descriptors[self.next_descriptor] = self.inode(path)
             return self.next_descriptor
@@ -138,15 +150,15 @@ class SimulatedDisk:
     def rename(self, source: Path, target: Path) -> None:
         with self.lock:
             self.step()
-            names = {**self.names, target.name: self.inode(source)}
-            del names[source.name]
+            names = {**self.names, key_of(target): self.inode(source)}
+            del names[key_of(source)]
             self.rename_in(names)
 
     def remove(self, path: Path) -> None:
         with self.lock:
             self.step()
             self.inode(path)
-            self.rename_in({name: inode for name, inode in self.names.items() if name != path.name})
+            self.rename_in({name: inode for name, inode in self.names.items() if name != key_of(path)})
 
     def sync_directory(self, directory: Path) -> None:
         with self.lock:

@@ -1,8 +1,10 @@
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.checksum import crc32c, crc32c_with_tables
+from storage.checksum import crc32c, crc32c_before, crc32c_with_tables
 
 # RFC 3720, appendix B.4, and the check value of the polynomial.
 KNOWN = [
@@ -26,3 +28,10 @@ def test_both_ways_agree_and_can_go_on(data, cut):
     assert crc32c(data) == crc32c_with_tables(data)
     assert crc32c(data[cut:], crc32c(data[:cut])) == crc32c(data)
     assert crc32c_with_tables(data[cut:], crc32c_with_tables(data[:cut])) == crc32c(data)
+
+
+def test_a_checksum_can_be_taken_back():
+    chance = random.Random(3720)
+    for size in (0, 1, 7, 8, 9, 100):
+        data, before = chance.randbytes(size), chance.getrandbits(32)
+        assert crc32c_before(data, crc32c(data, before)) == before

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
+from storage.cases import WITH_REPAIR, Action, Case
 from storage.check import check
 from storage.checksum import crc32c
 from storage.errors import FormatTooNew, JournalDamaged
 from storage.layout import HEADER_SIZE, CheckpointHeader, checkpoint_path
 from storage.record import RECLAIMED, SEALED, STOPPED
-from storage.recovery import RECLAIMED_PAYLOAD, Action, Case, Recovery
+from storage.recovery import RECLAIMED_PAYLOAD, Recovery
 from tests.unit.storage.simulated_disk import SimulatedDisk
 from tests.unit.storage.support import DIRECTORY, Owner, SegmentMaker, names_of, recover
 
@@ -34,7 +35,7 @@ def checkpoint(sequence: int, damaged: bool = False, version: int | None = None)
     payload = b"state as of %d" % sequence
     header = CheckpointHeader(sequence, len(payload), 1, 0, crc32c(payload) ^ damaged).encode()
     if version is not None:
-        header = changed(header, 8, struct.pack("<I", version))
+        header = with_version(header, version)
     return {checkpoint_path(DIRECTORY, sequence).name: header + payload}
 
 
@@ -51,6 +52,12 @@ def header(change: Callable[[bytes], bytes]) -> Files:
     return {one().name: change(one().bytes())}
 
 
+def with_version(data: bytes, version: int) -> bytes:
+    """Return a file with another version in its header, which is sound."""
+    fields = changed(data[: HEADER_SIZE - 4], 8, struct.pack("<I", version))
+    return fields + struct.pack("<I", crc32c(fields)) + data[HEADER_SIZE:]
+
+
 def number_gap() -> Files:
     first = one().mark(SEALED)
     return files(first, after(first, 3).batch([(b"c",)]))
@@ -62,6 +69,30 @@ def sequence_gap() -> Files:
     second.sequence += 1
     second.durable = 0
     return files(first, second.batch([(b"d",)]))
+
+
+def sequence_repeated() -> Files:
+    first = one().mark(SEALED)
+    second = after(first)
+    second.sequence -= 2
+    second.durable = 0
+    return files(first, second.batch([(b"again",)]))
+
+
+def header_lost() -> Files:
+    first = one().mark(SEALED)
+    second = after(first).batch([(b"lost",)])
+    third = after(second, 3).batch([(b"c",)])
+    return files(first, third) | {second.name: os.urandom(100)}
+
+
+def front_unproved() -> Files:
+    """The mark that says that the front was reclaimed is itself what is damaged."""
+    segment = SegmentMaker(number=2, sequence=10, durable=10).batch([(b"a",), (b"b",)])
+    place = len(segment.data) + 8
+    segment.mark(RECLAIMED, RECLAIMED_PAYLOAD.pack(2, 0)).batch([(b"c",)])
+    third = SegmentMaker(number=3, file_id=3, durable=segment.sequence, sequence=segment.sequence)
+    return {segment.name: changed(segment.bytes(), place, b"\xff"), third.name: third.bytes()}
 
 
 def end_missing() -> Files:
@@ -95,20 +126,27 @@ def unused() -> Files:
 
 
 REFUSED = {
-    Case.HEADER_SHORT: lambda: header(lambda data: data[: HEADER_SIZE - 1]),
-    Case.HEADER_MAGIC: lambda: header(lambda data: changed(data, 0, b"?")),
-    Case.HEADER_CHECKSUM: lambda: header(lambda data: changed(data, 20, b"\xff")),
     Case.HEADER_NUMBER: lambda: {one().name[:-1] + "2": one().bytes()},
-    Case.HEADER_NEWER: lambda: header(lambda data: changed(data, 8, struct.pack("<I", 2))),
+    Case.HEADER_NEWER: lambda: header(lambda data: with_version(data, 2)),
     Case.FRONT_MISSING: lambda: files(SegmentMaker(number=2, sequence=3).batch([(b"c",)])),
     Case.NUMBER_GAP: number_gap,
-    Case.SEQUENCE_GAP: sequence_gap,
+    Case.SEQUENCE_REPEATED: sequence_repeated,
     Case.END_MISSING: end_missing,
-    Case.RECORD_DAMAGED: record_damaged,
     Case.CHECKPOINT_BAD: lambda: files(reclaimed(4, 9)) | checkpoint(9, damaged=True),
     Case.CHECKPOINT_MISSING: lambda: files(reclaimed(4, 9)),
     Case.CHECKPOINT_NEWER: lambda: files(one()) | checkpoint(1, version=2),
 }
+
+SKIPPED: dict[Case, tuple[Callable[[], Files], list[bytes], int]] = {
+    Case.HEADER_SHORT: (lambda: header(lambda data: data[: HEADER_SIZE - 1]), [], 0),
+    Case.HEADER_MAGIC: (lambda: header(lambda data: changed(data, 0, b"?")), [b"a", b"b"], 0),
+    Case.HEADER_CHECKSUM: (lambda: header(lambda data: changed(data, 20, b"\xff")), [b"a", b"b"], 0),
+    Case.HEADER_LOST: (header_lost, [b"a", b"b", b"c"], 1),
+    Case.FRONT_UNPROVED: (front_unproved, [b"a", b"b", b"c"], 1),
+    Case.SEQUENCE_GAP: (sequence_gap, [b"a", b"b", b"d"], 1),
+    Case.RECORD_DAMAGED: (record_damaged, [b"a", b"proof"], 1),
+}
+"""For each case an example, the payloads that are left, and how many records are known to be lost."""
 
 REPAIRED = {
     Case.SEGMENT_UNUSED: unused,
@@ -120,12 +158,14 @@ REPAIRED = {
     Case.AFTER_END: lambda: files(one(), after(one())),
     Case.CHECKPOINT_OLD: lambda: files(one()) | checkpoint(1) | checkpoint(2),
     Case.CHECKPOINT_BAD_UNUSED: lambda: files(one()) | checkpoint(1) | checkpoint(2, damaged=True),
+    Case.PROOF_OLD: lambda: files(one()) | checkpoint(1) | {"proof-0000000000000001": b""},
     Case.TEMPORARY: lambda: files(one()) | {"segment-0000000000000002.tmp": b""},
 }
 
 KEPT = {
     Case.SEGMENT_COMPLETE: unused,
     Case.CHECKPOINT_USED: lambda: files(one()) | checkpoint(1) | checkpoint(2),
+    Case.PROOF: lambda: {one().name: bytes(one().data) + bytes(32), "proof-0000000000000003": b""},
     Case.SPARE: lambda: files(one()) | {"spare-0000000000000007": b"anything"},
     Case.FOREIGN: lambda: files(one()) | {"segment-1": b"", "README": b"", "x.tmp": b""},
 }
@@ -134,7 +174,9 @@ KEPT = {
 def test_the_tables_here_hold_every_case():
     for action, table in [(Action.REFUSE, REFUSED), (Action.KEEP, KEPT)]:
         assert set(table) == {case for case in Case if case.action is action}
-    assert set(REPAIRED) == set(Case) - set(REFUSED) - set(KEPT)
+    assert set(SKIPPED) == {case for case in Case if case.action is Action.SKIP}
+    assert set(REPAIRED) == set(Case) - set(REFUSED) - set(KEPT) - set(SKIPPED)
+    assert set(WITH_REPAIR) == set(REFUSED) - {Case.HEADER_NEWER, Case.CHECKPOINT_NEWER}
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
@@ -145,6 +187,53 @@ def test_refused(case):
         Recovery(DIRECTORY, disk).apply()
     assert disk.files == found
     assert case.name in check(DIRECTORY, disk).damage
+
+
+@pytest.mark.parametrize("case", SKIPPED, ids=lambda case: case.name)
+def test_skipped(case):
+    make, expected, lost_count = SKIPPED[case]
+    found = make()
+    disk = SimulatedDisk(found)
+    recovery = Recovery(DIRECTORY, disk)
+    records = [(kind, sequence, payload) for kind, sequence, payload, _ in recovery.records()]
+    assert disk.files == found  # looking changes nothing
+    assert [payload for _, _, payload in records] == expected
+    damage = next((each for each in recovery.damages if each.case is case), recovery.damages[0])
+    assert damage.case is case or (case is Case.HEADER_SHORT and damage.case is Case.HEADER_LOST)
+    assert recovery.lost_count == lost_count
+    recovery.apply()
+    kept = [disk.files[name] for name in sorted(disk.files) if name.startswith("quarantine/")]
+    assert kept == [found[each.path.name][each.offset :][: each.size] for each in recovery.damages if each.size]
+    # What is damaged stays where it is, and every later start finds the same.
+    again, second = recover(disk.files)
+    assert again == records
+    if found.keys() <= disk.files.keys():
+        assert [(each.case, each.offset, each.count) for each in second.damages] == [
+            (each.case, each.offset, each.count) for each in recovery.damages
+        ]
+    Recovery(DIRECTORY, disk).apply()
+    assert [disk.files[name] for name in sorted(disk.files) if name.startswith("quarantine/")] == kept
+
+
+@pytest.mark.parametrize("case", SKIPPED, ids=lambda case: case.name)
+def test_quarantining_can_be_interrupted_anywhere(case):
+    found = SKIPPED[case][0]()
+    expected, whole = recover(found)
+    copies = [found[each.path.name][each.offset :][: each.size] for each in whole.damages if each.size]
+    for crash_at in range(1, 60):
+        disk = SimulatedDisk(found, crash_at)
+        try:
+            Recovery(DIRECTORY, disk).apply()
+        except OSError:
+            records, _ = recover(disk.files)
+            assert records == expected
+            disk.crash_at = None
+            Recovery(DIRECTORY, disk).apply()
+            kept = {disk.files[name] for name in disk.files if name.startswith("quarantine/")}
+            assert set(copies) <= kept
+        else:
+            assert disk.operation_count < crash_at
+            break
 
 
 @pytest.mark.parametrize("case", REPAIRED, ids=lambda case: case.name)
@@ -193,7 +282,7 @@ def test_kept(case):
     if case is Case.CHECKPOINT_USED:
         assert recovery.checkpoint.payload == b"state as of 2"
     for name in set(found) - {one().name}:
-        kept = case in (Case.SPARE, Case.FOREIGN) or (name.endswith("2") and name.startswith("checkpoint"))
+        kept = case in (Case.SPARE, Case.FOREIGN, Case.PROOF) or (name.endswith("2") and name.startswith("checkpoint"))
         assert (name in disk.files) == kept
     assert (recovery.spares != []) == (case in (Case.SPARE, Case.SEGMENT_COMPLETE))
 

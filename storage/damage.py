@@ -1,0 +1,95 @@
+"""What was found damaged: how it is reported, and the copies that are kept of it."""
+
+import errno
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+from storage.cases import Case
+from storage.checksum import crc32c
+from storage.filesystem import Filesystem, write_file
+
+QUARANTINE_NAME = "quarantine"
+OFFSET_DIGITS = 10
+UNREADABLE_SIZE = 4096
+"""What the disk refuses to read is given up in pieces of this size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A stretch of a segment that is damaged.
+
+    ``size`` is in bytes; 0 where records are missing that have no place. ``sequence`` is that of the first record that
+    is lost and ``count`` how many are, each 0 if nobody knows; a damaged header costs no record. ``kind`` is that of
+    the record if its header can be believed.
+    """
+
+    case: Case
+    path: Path
+    segment: int
+    offset: int
+    size: int
+    sequence: int = 0
+    count: int = 0
+    kind: int | None = None
+
+    @property
+    def detail(self) -> str:
+        """Say in words what was found."""
+        return self.case.found
+
+    def __str__(self) -> str:
+        if self.count > 1:
+            lost = f", records {self.sequence} to {self.sequence + self.count - 1} lost"
+        elif self.count == 1:
+            lost = f", record {self.sequence} lost"
+        else:
+            lost = ""
+        return f"{self.case.name} {self.path.name} at offset {self.offset}, {self.size} bytes: {self.detail}{lost}"
+
+
+def quarantine_directory(directory: Path) -> Path:
+    """Return where the copies of what is damaged in a journal are."""
+    return directory / QUARANTINE_NAME
+
+
+def read_around(filesystem: Filesystem, path: Path, size_max: int = -1) -> bytes:
+    """Return the content of a file, or its beginning, with zeros where the disk does not give it back."""
+    try:
+        return filesystem.read(path, size_max)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+    size = filesystem.size(path)
+    size = size if size_max < 0 else min(size, size_max)
+    parts = []
+    for offset in range(0, size, UNREADABLE_SIZE):
+        wanted = min(UNREADABLE_SIZE, size - offset)
+        try:
+            parts.append(filesystem.read_from_disk(path, offset, wanted))
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            parts.append(bytes(wanted))
+    return b"".join(parts)
+
+
+def keep_copies(filesystem: Filesystem, directory: Path, damages: Iterable[Damage]) -> None:
+    """Copy the octets of damaged stretches into the quarantine, durably, unless they are there already.
+
+    A name tells segment and offset, and the checksum of the octets: damage that grows gets another copy. Raises
+    OSError.
+    """
+    aside = quarantine_directory(directory)
+    there = set(filesystem.list(aside))
+    for path, of_file in groupby((damage for damage in damages if damage.size), key=attrgetter("path")):
+        filesystem.make_directory(aside)
+        content = read_around(filesystem, path)
+        for damage in of_file:
+            data = content[damage.offset : damage.offset + damage.size]
+            name = f"{path.name}-{damage.offset:0{OFFSET_DIGITS}}-{crc32c(data):08x}"
+            if name not in there:
+                write_file(filesystem, aside / name, data)
+                there.add(name)
