@@ -21,7 +21,7 @@ from storage.layout import (
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
     """The state after the record ``sequence``, as the owner wrote it, one piece after the other.
 

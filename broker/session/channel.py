@@ -588,6 +588,6 @@ class Channel(ContentReceiver):
         self.consumers.clear()
         for consumer in consumers:
             self.vhost.remove_consumer(consumer)
-        self._replies.clear()
+        self._replies.close()
         self.requeue_all()
         self.unacked.forget_taken()

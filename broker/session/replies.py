@@ -59,6 +59,12 @@ class OrderedReplies:
         """Return whether the next reply waits for nothing but the journal."""
         return bool(self._waiting) and self._waiting[0].send is not None
 
-    def clear(self) -> None:
+    def close(self) -> None:
         """Send none of them any more."""
         self._waiting.clear()
+        # It is a method of whoever has this.
+        self.changed = _nothing
+
+
+def _nothing() -> None:
+    pass

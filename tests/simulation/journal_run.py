@@ -17,6 +17,7 @@ from tests.simulation.machine import BEGINNING_MS, SimulatedMachine
 from tests.simulation.trace import Trace
 from tests.simulation.violation import Violation, demand
 from tests.simulation.weather import Weather
+from tests.unit.storage.support import in_one_slice
 
 DIRECTORY = Path("/journal")
 LIVES_MAX = 6
@@ -90,7 +91,7 @@ class JournalRun:
                 recovery,
                 durable=self.on_durable,
                 failed=self.on_failed,
-                snapshot=lambda: json.dumps(self.state.names).encode(),
+                snapshot=in_one_slice(lambda: json.dumps(self.state.names).encode()),
                 options=self.options,
                 machine=self.machine,
             )

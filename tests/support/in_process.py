@@ -143,7 +143,7 @@ class InProcessBroker:
             self.counters,
             self.options,
             lambda _, error: self.errors.append(error),
-            self.machine,
+            machine=self.machine,
         )
         self.events = self.vhost.events
         self.vhosts = {"/": self.vhost}

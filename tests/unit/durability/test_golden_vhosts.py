@@ -37,4 +37,5 @@ def test_the_newest_has_every_kind_of_record() -> None:
     kinds: set[int] = set()
     for path in (GOLDEN / f"vhost-{FORMAT_VERSION}").glob("segment-*"):
         kinds |= set(survey_segment(LocalFilesystem(), path, number_in(path.name, "segment-") or 0).kinds)
-    assert set(RECORD_KINDS.values()) <= kinds
+    # What is paged out means nothing to the next start.
+    assert {kind for name, kind in RECORD_KINDS.items() if name != "paged"} <= kinds

@@ -47,13 +47,14 @@ def settle_with_mistake(broker: InProcessBroker) -> None:
         broker.settle()
 
 
-def fill_disk(broker: InProcessBroker) -> None:
+def break_disk(broker: InProcessBroker) -> None:
     """Have the journal's next commit fail."""
-    full = os.open("/dev/full", os.O_WRONLY)
+    # Nothing can be written to it.
+    broken = os.open("/dev/null", os.O_RDONLY)
     for descriptor in Path("/proc/self/fd").iterdir():
         if descriptor.exists() and descriptor.readlink().parent == broker.directory:
-            os.dup2(full, int(descriptor.name))
-    os.close(full)
+            os.dup2(broken, int(descriptor.name))
+    os.close(broken)
 
 
 def test_who_waits_for_the_journal_behind_a_broken_one_hears_of_it_too(
@@ -135,7 +136,7 @@ def test_a_queue_can_be_emptied_when_the_journal_has_failed(broker: InProcessBro
         channel.publish(b"", "q", properties=PERSISTENT)
     channel.consume("q")
     tags = [channel.deliver().method.delivery_tag for _ in range(2 * RANGES_MAX + 2)]
-    fill_disk(broker)
+    break_disk(broker)
     channel.client.send(Exchange.Declare(exchange="x", durable=True, nowait=True), 1)
     broker.settle()
     assert len(broker.errors) == 1

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.waiting import until
 from tests.unit.storage.simulated_disk import CommitDisk, SimulatedDisk
-from tests.unit.storage.support import Owner
+from tests.unit.storage.support import Owner, in_one_slice
 from tests.unit.storage.test_crashes import Run
 
 SEED = 20_261_121
@@ -70,7 +70,7 @@ class PatientOwner(Owner):
 
 def patient_run(disk: SimulatedDisk) -> Run:
     run = Run(disk)
-    run.owner = PatientOwner(filesystem=disk, disk=CommitDisk(disk), snapshot=run.model.snapshot)
+    run.owner = PatientOwner(filesystem=disk, disk=CommitDisk(disk), snapshot=in_one_slice(run.model.snapshot))
     return run
 
 

@@ -12,7 +12,7 @@ from storage.options import JournalOptions
 from storage.recovery import Recovery
 from tests.support.waiting import until
 from tests.unit.storage.simulated_disk import CommitDisk, SimulatedDisk
-from tests.unit.storage.support import SMALL, Owner, recover
+from tests.unit.storage.support import SMALL, Owner, in_one_slice, recover
 
 STATE = 128
 SIZE = 4096
@@ -355,7 +355,7 @@ def test_what_could_not_be_prepared_leaves_no_file_behind():
 
 def test_a_checkpoint_without_room_is_written_when_there_is_some():
     disk = SmallDisk(8 * SIZE)
-    owner = open_on(disk, snapshot=lambda: bytes(20 * SIZE))
+    owner = open_on(disk, snapshot=in_one_slice(lambda: bytes(20 * SIZE)))
     journal = owner.journal
     for _ in range(6):
         journal.append(STATE, bytes(900))
@@ -374,7 +374,7 @@ def test_a_checkpoint_without_room_is_written_when_there_is_some():
 def test_a_newer_checkpoint_takes_the_place_of_one_without_room():
     disk = SmallDisk(30 * SIZE)
     snapshots = [bytes(40 * SIZE)]
-    owner = open_on(disk, snapshot=lambda: snapshots.pop() if snapshots else b"newer")
+    owner = open_on(disk, snapshot=in_one_slice(lambda: snapshots.pop() if snapshots else b"newer"))
     journal = owner.journal
     while journal.checkpoint_sequence == 0:
         journal.append(STATE, bytes(900))
@@ -449,7 +449,7 @@ def test_a_checkpoint_that_fails_for_good_is_told_and_counted(caplog):
             return super().open(path, create)
 
     disk = NoCheckpoints()
-    owner = open_on(disk, snapshot=lambda: b"state")
+    owner = open_on(disk, snapshot=in_one_slice(lambda: b"state"))
     journal = owner.journal
     while journal.housekeeping_failures == 0:
         journal.append(STATE, bytes(900))
