@@ -123,7 +123,11 @@ def take_in(Fetch fetch not None, QueueContents contents not None, VirtualHostJo
         )
         message.published_at_ms = content.published_at_ms
         if record.kind != RECORD_PAGED:
-            message.segment = journal.journal.segment(item.location >> 32)
+            try:
+                message.segment = journal.journal.segment(item.location >> 32)
+            except KeyError:
+                # It went while the record was being read, as nobody needs the message any more.
+                continue
             message.offset_units = <unsigned int>item.location
         if contents.page_in(item.position, item.location, message) and record.kind == RECORD_PAGED:
             share_units = message.share_units

@@ -289,12 +289,14 @@ class Backlog:
         return born + lifetime
 
     def _note_expiry(self, message: Message | PagedMessage, position: cython.ulonglong) -> int:
+        held: Message
         if isinstance(message, PagedMessage):
             self._expiries_missing = True
             return 0
-        if self.message_ttl_ms < 0 and not message.traits & TRAIT_EXPIRES:
+        held = message
+        if self.message_ttl_ms < 0 and not held.traits & TRAIT_EXPIRES:
             return 0
-        expiry: cython.ulonglong = self.expiry_of(message)
+        expiry: cython.ulonglong = self.expiry_of(held)
         if expiry < NEVER:
             self.expiries.push(expiry, position)
             if self.expiries.length() > 2 * (self.count + self.waiting.length()) + TIMES_GONE_MAX:

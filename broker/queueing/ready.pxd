@@ -50,7 +50,9 @@ cdef class ReadyMessages(EntryBlocks):
     cdef object take_any(self)
     cdef object remove(self, unsigned long long position)
     cdef Whereabouts whereabouts(self, unsigned long long position) noexcept
-    cdef Py_ssize_t page_out(self, long long keep_bytes, Py_ssize_t count_max, list unwritten) except -1
+    cdef Py_ssize_t page_out(
+        self, long long keep_bytes, Py_ssize_t count_max, list unwritten, bint recorded
+    ) except -1
     cdef bint page_out_one(
         self, unsigned long long position, Message message, unsigned long long location, unsigned int share_units
     ) except -1
@@ -59,6 +61,7 @@ cdef class ReadyMessages(EntryBlocks):
     cdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1
     cdef bint relocate(self, unsigned long long position, unsigned long long before, unsigned long long after) noexcept
 
+    cdef Message _own_copy(self, ReadyEntry *entry, Message message)
     cdef int _replace(
         self, ReadyEntry *entry, ReadyBlock *block, Message message, unsigned long long location,
         unsigned int share_units
