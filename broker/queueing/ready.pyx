@@ -207,7 +207,7 @@ cdef class ReadyMessages(EntryBlocks):
 
     # Paging
 
-    cdef Py_ssize_t page_out(
+    cpdef Py_ssize_t page_out(
         self, long long keep_bytes, Py_ssize_t count_max, list unwritten, bint recorded
     ) except -1:
         """Let go of messages that the journal has on disk, the last ones first, until ``keep_bytes`` are left.
@@ -276,7 +276,7 @@ cdef class ReadyMessages(EntryBlocks):
         Py_XDECREF(<PyObject *>message)
         return 0
 
-    cdef bint page_out_one(
+    cpdef bint page_out_one(
         self, unsigned long long position, Message message, unsigned long long location, unsigned int share_units
     ) except -1:
         """Let go of one message, if it is still here, because the journal keeps it at ``location`` for this queue."""
@@ -287,7 +287,7 @@ cdef class ReadyMessages(EntryBlocks):
         self._replace(entry, &self.blocks[block_index], message, location, share_units)
         return True
 
-    cdef bint page_in(self, unsigned long long position, unsigned long long location, Message message) except -1:
+    cpdef bint page_in(self, unsigned long long position, unsigned long long location, Message message) except -1:
         """Take a message back into memory, if it is still here and nowhere else than at ``location``."""
         cdef Py_ssize_t block_index = 0
         cdef ReadyEntry *entry = self._find(position, &block_index)
@@ -336,7 +336,7 @@ cdef class ReadyMessages(EntryBlocks):
                     break
         return added
 
-    cdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1:
+    cpdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1:
         """Add the message at a position to ``fetch``, if it is here and paged out."""
         cdef Py_ssize_t block_index = 0
         cdef ReadyEntry *entry = self._find(position, &block_index)
@@ -345,7 +345,7 @@ cdef class ReadyMessages(EntryBlocks):
         fetch.add(position, entry.held >> 1, entry.body_size)
         return True
 
-    cdef bint relocate(
+    cpdef bint relocate(
         self, unsigned long long position, unsigned long long before, unsigned long long after
     ) noexcept:
         """Take in that the journal keeps a message that is paged out somewhere else now."""

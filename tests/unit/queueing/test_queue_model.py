@@ -101,7 +101,7 @@ class Machine(RuleBasedStateMachine):
         self.connect()
         given = (arguments, dead_arguments, grave_arguments)
         for index, (name, its) in enumerate(zip(NAMES, given, strict=True)):
-            full = {f"x-{key}": value for key, value in its.items()}
+            full = {f"x-{key}": value for key, value in self.lasting(its).items()}
             if index < dead_letters:
                 full["x-dead-letter-exchange"] = ""
                 full["x-dead-letter-routing-key"] = NAMES[(index + 1) % len(NAMES)]
@@ -117,6 +117,10 @@ class Machine(RuleBasedStateMachine):
         self.consumers.clear()
         self.unacked.clear()
         self.confirmed = 0
+
+    def lasting(self, definition: dict[str, Any]) -> dict[str, Any]:
+        """Return settings that this machine can have."""
+        return definition
 
     # What comes from the broker
 
@@ -205,6 +209,8 @@ class Machine(RuleBasedStateMachine):
         large: bool,
         times: int,
     ) -> None:
+        if expiration is not None:
+            expiration = self.lasting({"message-ttl": expiration})["message-ttl"]
         headers: dict[str, Any] = {}
         keys = [queue]
         if copy_to is not None and copy_to != queue:
@@ -345,7 +351,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(definition=POLICIES)
     def put_policy(self, definition: dict[str, Any]) -> None:
-        self.broker.vhost.put_policy(validate_policy("p", "^q$", definition))
+        self.broker.vhost.put_policy(validate_policy("p", "^q$", self.lasting(definition)))
         self.apply()
 
     @rule()
@@ -451,6 +457,10 @@ class PagingMachine(Machine):
     """The same, with room for about two messages in memory."""
 
     message_memory_bytes = 600
+
+    def lasting(self, definition: dict[str, Any]) -> dict[str, Any]:
+        """What expires in the moment in which it could be delivered does so while it is being read."""
+        return definition | ({"message-ttl": TICK_MS} if definition.get("message-ttl") == 0 else {})
 
 
 def case_of(machine: type[Machine], max_examples: int) -> Any:
