@@ -12,7 +12,8 @@ from broker.queueing.ready import PagedMessage, ReadyMessages
 from storage.fetcher import Fetch
 from tests.support.messages import published
 
-KINDS = "push push place place pop take discard page_out page_out_one page_in move collect entries".split()
+KINDS = ["push", "push", "place", "place", "pop", "take", "discard", "page_out", "page_out_one", "page_in"]
+KINDS += ["move", "collect", "entries"]
 STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 1000)), max_size=150)
 BODY_SIZE_MAX = 9
 MESSAGE_BYTES = 200
