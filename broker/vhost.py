@@ -174,6 +174,7 @@ class VirtualHost(QueueHost):
         opened.append(vhost)
         vhost_state.restore(vhost, replay, machine.disk)
         vhost.recovered_queues = [replay.queues[number].definition.name for number in replay.recovered]
+        replay.messages.close()
         return vhost
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:

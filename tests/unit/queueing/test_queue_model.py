@@ -21,6 +21,7 @@ from broker import clock
 from broker.policy import validate_policy
 from broker.queueing.ready import PagedMessage
 from tests.support.in_process import InProcessBroker
+from tests.support.paged import read_back
 from tests.support.queue_model import Entry, ModelBroker, ModelMessage, ModelQueue
 from tests.support.raw_client import Frame
 
@@ -351,6 +352,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(definition=POLICIES)
     def put_policy(self, definition: dict[str, Any]) -> None:
+        # Of what is paged out the queue learns priority, time and group when it is read: docs/operations.md says so.
+        read_back(self.broker.vhost, self.broker.vhost.queues["q"])
         self.broker.vhost.put_policy(validate_policy("p", "^q$", self.lasting(definition)))
         self.apply()
 
