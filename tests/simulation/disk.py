@@ -195,10 +195,10 @@ class SimulatedDisk:
         self.meanwhile(operation)
         self.operation_count += 1
         if self.is_off:
-            raise OSError(errno.EIO, "the power is off")
+            raise OSError(errno.ENXIO, "the power is off")
         if self.operation_count == self.faults.power_off_at:
             self.is_off = True
-            raise Interrupted(errno.EIO, "the power goes off")
+            raise Interrupted(errno.ENXIO, "the power goes off")
         error = self.faults.errors.pop(self.operation_count, 0)
         if error:
             self.error_count += 1

@@ -172,13 +172,23 @@ class JournalModel:
                 if header:
                     self.headers[record.place.segment] = header
 
-    def state(self, count: int) -> State:
+    def state(self, count: int, is_there: Callable[[int], bool]) -> State:
         """Return the state after so many units."""
         state = State()
+        segments: dict[int, int] = {}
         for unit in self.units[:count]:
             for record in unit.records:
                 if record.sequence not in self.lost:
                     state.apply(record.kind, record.payload)
+                    if record.kind == MESSAGE:
+                        segments[number_of(record.payload)] = record.place.segment
+                elif record.kind == SETTLED:
+                    # What was settled comes back, unless it went before the settlement was damaged.
+                    settled = State(state.messages.copy())
+                    settled.apply(record.kind, record.payload)
+                    for number in state.messages.keys() - settled.messages.keys():
+                        if not is_there(segments[number]):
+                            del state.messages[number]
         return state
 
     # A start
@@ -201,7 +211,7 @@ class JournalModel:
         found = [record[0] for record in discovery.found]
         demand(found == sorted(set(found)), "records are found once, in their order")
         self._miss(kept, set(found), damaged, discovery)
-        expected = self.state(count)
+        expected = self.state(count, discovery.is_there)
         demand(
             discovery.state == expected,
             f"the state is that after some unit: {sorted(discovery.state.messages)} {discovery.state.names} instead "
