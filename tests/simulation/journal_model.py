@@ -300,6 +300,6 @@ def is_intact(record: Written, discovery: Discovery) -> bool:
 
 def covers(damage: Damage, record: Written) -> bool:
     """Say whether a damage is that of a record."""
-    if damage.size and damage.segment == record.place.segment:
-        return record.place.overlaps(damage.offset, damage.size)
+    if damage.size and damage.segment == record.place.segment and record.place.overlaps(damage.offset, damage.size):
+        return True
     return damage.count > 0 and damage.sequence <= record.sequence < damage.sequence + damage.count
