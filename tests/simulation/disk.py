@@ -210,7 +210,7 @@ class SimulatedDisk:
         if str(directory) not in self.directories:
             self._step(f"make directory {directory.name}")
             self.directories.add(str(directory))
-            self.sync_directory(directory.parent)
+        self.sync_directory(directory.parent)
 
     def list(self, directory: Path) -> list[str]:
         names = {name for name in (*self.names, *self.directories) if folder_of(name) == str(directory) != name}

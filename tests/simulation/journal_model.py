@@ -137,12 +137,10 @@ class JournalModel:
     witnesses: list[tuple[int, Written]] = field(default_factory=list)
 
     def on_durable(self, batch: int) -> None:
-        """The journal said that a batch is on disk. Of volatile records that means nothing."""
-        count = self.durable
-        for index in range(self.durable, len(self.units)):
-            if self.units[index].batch <= batch and not self.units[index].is_volatile:
-                count = index + 1
-        self._become_durable(count)
+        """The journal said that a batch is on disk. Of one that is all volatile that means nothing."""
+        done = [unit for unit in self.units[self.durable :] if unit.batch <= batch]
+        synced = max((unit.batch for unit in done if not unit.is_volatile), default=0)
+        self._become_durable(self.durable + sum(unit.batch <= synced for unit in done))
 
     def on_closed(self, place: Place) -> None:
         """The journal was closed, and did not fail. The mark of that is at a place."""
@@ -198,6 +196,8 @@ class JournalModel:
         demand(bool(discovery.spoiled) or not discovery.reported, "nothing is reported where nothing is damaged")
         damaged = self._damaged(discovery)
         count = sum(unit.last <= discovery.last_sequence for unit in self.units)
+        if count < len(self.units) and self._keep_part(self.units[count], damaged, discovery):
+            count += 1
         floor = self._floor(discovery, damaged)
         demand(count >= floor, f"what is durable is found: {floor} units, not only {count}")
         kept = [record for unit in self.units[:count] for record in unit.records]
@@ -218,10 +218,29 @@ class JournalModel:
             f"of {sorted(expected.messages)} {expected.names}",
         )
         del self.units[count:]
+        self.durable = min(self.durable, count)
         self.lost = {sequence for sequence in self.lost if sequence in written}
         # Batches are counted anew by each journal, and what was found counts from the first one.
         for unit in self.units:
             unit.batch = 0
+
+    def _keep_part(self, unit: Unit, damaged: set[int], discovery: Discovery) -> bool:
+        """Cut off a unit the rest of which is damaged, so that nobody knows where it ended. Returns whether that is so.
+
+        The numbers of that rest are given to other records.
+        """
+        kept = [record for record in unit.records if record.sequence <= discovery.last_sequence]
+        rest = unit.records[len(kept) :]
+        if not kept or kept[-1].sequence not in {record[0] for record in discovery.found}:
+            return False
+        demand(
+            all(
+                (record.sequence in damaged or not unit.generation) and reports_on(record, discovery) for record in rest
+            ),
+            f"a unit is found as a whole, or as far as it is not damaged: {[*map(str, rest)]}",
+        )
+        unit.records = kept
+        return True
 
     def on_opened(self) -> None:
         """The journal is open again, and has brought on disk whatever it has found."""
@@ -230,9 +249,12 @@ class JournalModel:
     def _damaged(self, discovery: Discovery) -> set[int]:
         """Return the sequences of records that are not as they were, or cannot be told because of such a header."""
         of_segment: dict[int, list[Written]] = {}
+        durable = set()
         for unit in self.units:
             for record in unit.records:
                 of_segment.setdefault(record.place.segment, []).append(record)
+                if unit.generation:
+                    durable.add(record)
         damaged = set()
         for segment, records in of_segment.items():
             if not discovery.is_there(segment):
@@ -240,12 +262,10 @@ class JournalModel:
             broken = [not is_intact(record, discovery) for record in records]
             header = self.headers.get(segment)
             if header is not None and discovery.read(Place(segment, 0, HEADER_SIZE)) != header:
-                neighbours = zip(records, broken, records[1:], broken[1:], strict=False)
+                whole = [record for record, is_broken in zip(records, broken, strict=True) if not is_broken]
                 if not any(
-                    not before_broken
-                    and not after_broken
-                    and before.place.offset + before.place.size == after.place.offset
-                    for before, before_broken, after, after_broken in neighbours
+                    {before, after} <= durable and before.place.offset + before.place.size == after.place.offset
+                    for before, after in zip(whole, whole[1:], strict=False)
                 ):
                     broken = [True] * len(records)
             damaged |= {record.sequence for record, is_broken in zip(records, broken, strict=True) if is_broken}
@@ -278,7 +298,7 @@ class JournalModel:
     def _miss(self, kept: Iterable[Written], found: set[int], damaged: set[int], discovery: Discovery) -> None:
         """Note which records are lost, and see that this is said, and of no other."""
         for record in kept:
-            reports = [damage for damage in discovery.reported if covers(damage, record)]
+            reports = reports_on(record, discovery)
             if record.sequence in found:
                 self.lost.discard(record.sequence)
                 demand(
@@ -296,6 +316,11 @@ class JournalModel:
 def is_intact(record: Written, discovery: Discovery) -> bool:
     """Say whether a record is on disk as it was."""
     return record.octets is None or discovery.read(record.place) == record.octets
+
+
+def reports_on(record: Written, discovery: Discovery) -> list[Damage]:
+    """Return what is said about a record."""
+    return [damage for damage in discovery.reported if covers(damage, record)]
 
 
 def covers(damage: Damage, record: Written) -> bool:

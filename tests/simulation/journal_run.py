@@ -13,8 +13,8 @@ from storage.fetcher import Fetch, FetchStatus
 from storage.journal import Journal
 from storage.layout import CHECKPOINT_PREFIX, SEGMENT_PREFIX, number_in, segment_path
 from storage.options import JournalOptions
-from storage.recovery import Recovery
 from storage.record import size_of
+from storage.recovery import Recovery
 from storage.segment import UNIT_SIZE, Segment
 from tests.simulation.disk import Faults, SimulatedDisk
 from tests.simulation.journal_model import (
@@ -34,7 +34,7 @@ from tests.simulation.journal_model import (
 )
 from tests.simulation.machine import BEGINNING_MS, SimulatedMachine
 from tests.simulation.trace import Trace
-from tests.simulation.violation import Violation, demand
+from tests.simulation.violation import demand
 from tests.simulation.weather import Weather
 from tests.unit.storage.support import in_one_slice
 
@@ -45,6 +45,7 @@ SEGMENT_SIZES = (4096, 4096, 8192, 16384, 65536)
 BODY_SIZES = (0, 20, 200, 1000, 3000, 9000)
 COPIES_MAX = 20
 FETCHED_MAX = 20
+PREPARED_MAX = 3  # segments that may be there and hold nothing yet, and the one before them
 STOPPED_SIZE = size_of(0)
 
 
@@ -121,7 +122,7 @@ class JournalRun:
         except JournalError as error:
             self.trace.note(f"refused: {error}")
             demand(
-                self.checkpoint_spoiled and isinstance(error, JournalDamaged) and error.case.startswith("CHECKPOINT"),
+                isinstance(error, JournalDamaged) and self.may_refuse(error),
                 f"a start is refused only where a file is missing: {error}",
             )
             self.refused = True
@@ -144,6 +145,14 @@ class JournalRun:
             if record.kind == MESSAGE
         }
         return True
+
+    def may_refuse(self, error: JournalDamaged) -> bool:
+        """Say whether a start may be refused, because of a checkpoint or of what the end of the log had said."""
+        if error.case.startswith("CHECKPOINT"):
+            return self.checkpoint_spoiled
+        last = max((number_in(name, SEGMENT_PREFIX) or 0 for name in self.disk.list(DIRECTORY)), default=0)
+        end = any(segment > last - PREPARED_MAX for segment, _ in self.spoiled)
+        return error.case == "FRONT_MISSING" and end
 
     def recover(self, recovery: Recovery) -> None:
         """Read what there is, and have it judged."""
