@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from storage.cases import Case
@@ -105,9 +106,9 @@ class Discovery:
     """What a start has found.
 
     ``found`` are the records it handed out, ``state`` what they and the checkpoint of ``checkpoint_sequence`` add up
-    to, ``reported`` what it calls damaged. ``spoiled`` are all
-    places (segment, offset) that have ever been damaged; 0 stands for other files. ``is_there`` says whether there is a segment of a number, ``read`` what is
-    at a place, or None where it cannot be read.
+    to, ``reported`` what it calls damaged. ``spoiled`` are all places (segment, offset) that have ever been damaged,
+    with segment 0 for other files. ``is_there`` says whether there is a segment of a number, ``read`` what is at a
+    place, or None where it cannot be read.
     """
 
     last_sequence: int
@@ -148,8 +149,11 @@ class JournalModel:
             all(unit.is_volatile for unit in self.units[self.durable :]),
             "a journal is closed when everything is on disk",
         )
-        self._become_durable(len(self.units))
-        self.generation += 1
+        if self.durable < len(self.units):
+            # What nobody waited for is synced together with that mark, which is no proof of it.
+            self._become_durable(len(self.units))
+        else:
+            self.generation += 1
         self.witnesses.append((self.generation, Written(0, 0, b"", place)))
 
     def _become_durable(self, count: int) -> None:
@@ -265,7 +269,7 @@ class JournalModel:
                 whole = [record for record, is_broken in zip(records, broken, strict=True) if not is_broken]
                 if not any(
                     {before, after} <= durable and before.place.offset + before.place.size == after.place.offset
-                    for before, after in zip(whole, whole[1:], strict=False)
+                    for before, after in pairwise(whole)
                 ):
                     broken = [True] * len(records)
             damaged |= {record.sequence for record, is_broken in zip(records, broken, strict=True) if is_broken}

@@ -9,10 +9,13 @@ import pytest
 from broker.durability import replay
 from broker.session.transaction import Transaction
 from broker.vhost import VirtualHost
-from storage.errors import JournalDamaged
+from storage import damage, recovery
+from storage.cases import Action, Case
 from storage.housekeeper import Housekeeper
+from storage.judge import Verdict, judge
 from storage.layout import segment_path
-from storage.recovery import Case, Recovery
+from storage.record import SEALED, peek, size_of
+from storage.recovery import Recovery
 from tests.simulation import broker_run
 from tests.simulation.broker_run import BrokerRun
 from tests.simulation.clients import Transactor
@@ -121,17 +124,92 @@ def test_a_start_that_believes_the_page_cache_after_a_failed_sync(monkeypatch):
 
 
 def test_damage_that_is_taken_for_a_torn_tail(monkeypatch):
-    judge = Recovery._judge
+    def careless(place, later_has_records):
+        verdict = judge(place, later_has_records)
+        if verdict.case.action is not Action.SKIP:
+            return verdict
+        return Verdict(Case.TORN_TAIL)
 
-    def careless(self, index, data):
+    monkeypatch.setattr(recovery, "judge", careless)
+    # The rest of the log is missed, or what proves that it had been there.
+    assert found(JournalRun, ROTTING, "a start is refused only where a file is missing")
+
+
+def test_damage_that_takes_its_neighbours_along(monkeypatch):
+    def greedy(place, later_has_records):
+        verdict = judge(place, later_has_records)
+        if verdict.case is not Case.RECORD_DAMAGED or verdict.resume_sequence == 0:
+            return verdict
+        offset, sequence = verdict.resume_offset, verdict.resume_sequence
+        header = peek(place.data, offset, place.identity.seed, place.identity.epoch)
+        if header is None or header[0] >= SEALED:
+            return verdict
+        return replace(verdict, resume_offset=offset + size_of(header[4]), resume_sequence=sequence + 1)
+
+    monkeypatch.setattr(recovery, "judge", greedy)
+    assert found(JournalRun, ROTTING, "the state is that after some unit")
+
+
+def test_damage_that_nobody_hears_of(monkeypatch):
+    skip = Recovery._skip
+
+    def silent(self, file, verdict):
+        skip(self, file, verdict)
+        self.damages[:] = [damage for damage in self.damages if damage.case is not Case.RECORD_DAMAGED]
+
+    monkeypatch.setattr(Recovery, "_skip", silent)
+    assert found(JournalRun, ROTTING, "what is lost is reported")
+
+
+def test_damage_of_which_no_copy_is_kept(monkeypatch):
+    monkeypatch.setattr(recovery, "keep_copies", lambda *_: None)
+    assert found(JournalRun, ROTTING, "a copy of what is damaged is kept")
+
+
+def test_a_copy_that_is_kept_without_a_name_for_sure(monkeypatch):
+    write = damage.write_file
+
+    def hasty(filesystem, path, data):
+        sync = SimulatedDisk.sync_directory
+        filesystem.sync_directory = lambda directory: None
         try:
-            return judge(self, index, data)
-        except JournalDamaged:
-            self._attested = 0
-            return Case.TORN_TAIL
+            write(filesystem, path, data)
+        finally:
+            filesystem.sync_directory = sync.__get__(filesystem)
 
-    monkeypatch.setattr(Recovery, "_judge", careless)
-    assert found(JournalRun, ROTTING, "what is durable is found")
+    monkeypatch.setattr(damage, "write_file", hasty)
+    assert found(JournalRun, ROTTING, "a copy of what is damaged is kept")
+
+
+def test_a_directory_that_is_not_on_disk_before_what_is_in_it(monkeypatch):
+    def hasty(self, directory):
+        self.directories.add(str(directory))
+
+    monkeypatch.setattr(SimulatedDisk, "make_directory", hasty)
+    assert found(JournalRun, CALM, "what is durable is found")
+
+
+def test_what_is_read_back_is_of_another_record(monkeypatch):
+    fetch = JournalRun.fetch
+
+    def astray(self):
+        if len(self.kept) > 1 and self.kept:
+            first, second = list(self.kept)[-2:]
+            self.kept[first], self.kept[second] = self.kept[second], self.kept[first]
+        fetch(self)
+
+    monkeypatch.setattr(JournalRun, "fetch", astray)
+    assert found(JournalRun, CALM, "what is read back is what was written")
+
+
+def test_segments_that_go_while_they_are_needed(monkeypatch):
+    reclaim = Housekeeper.reclaim
+
+    def hasty(self, numbers):
+        reclaim(self, [*numbers, numbers[-1] + 1] if numbers else numbers)
+
+    monkeypatch.setattr(Housekeeper, "reclaim", hasty)
+    assert found(JournalRun, CALM, "what is needed is read back")
 
 
 def test_settlements_that_are_not_replayed(monkeypatch):
