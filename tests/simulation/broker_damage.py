@@ -114,6 +114,9 @@ class RecordDamage:
                 self._model.declared.discard(name)
                 self._model.bound.discard(name)
                 self.recovered[f"{RECOVERED_PREFIX}{number}"] = name
+                for copy in self._model.copies:
+                    # What goes there before somebody declares it anew goes nowhere.
+                    copy.maybe_gone = copy.maybe_gone or name in copy.homes[1:]
             case QueueDeleted(name=name):
                 self._bring_back([copy for copy in self._model.copies if name in copy.homes])
                 self._forget_deliveries(name)

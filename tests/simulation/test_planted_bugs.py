@@ -16,10 +16,11 @@ from storage.judge import Verdict, judge
 from storage.layout import segment_path
 from storage.record import SEALED, peek, size_of
 from storage.recovery import Recovery
+from storage.segment import UNIT_SIZE
 from tests.simulation import broker_run
 from tests.simulation.broker_run import BrokerRun
 from tests.simulation.clients import Transactor
-from tests.simulation.disk import Faults, Inode, SimulatedDisk
+from tests.simulation.disk import CommitDisk, Faults, Inode, SimulatedDisk
 from tests.simulation.journal_run import JournalRun
 from tests.simulation.violation import Violation
 from tests.simulation.weather import Weather
@@ -120,7 +121,7 @@ def test_a_start_that_believes_the_page_cache_after_a_failed_sync(monkeypatch):
 
     monkeypatch.setattr(Recovery, "_settle", believing)
     # The next segment's header says that the records had been on disk.
-    assert found(JournalRun, FAILING, "a start is refused only where something is damaged")
+    assert found(JournalRun, FAILING, "nothing is reported where nothing is damaged")
 
 
 def test_damage_that_is_taken_for_a_torn_tail(monkeypatch):
@@ -189,17 +190,12 @@ def test_a_directory_that_is_not_on_disk_before_what_is_in_it(monkeypatch):
     assert found(JournalRun, CALM, "what is durable is found")
 
 
-def test_what_is_read_back_is_of_another_record(monkeypatch):
-    fetch = JournalRun.fetch
+def test_a_read_that_goes_astray(monkeypatch):
+    def astray(self, descriptor, size, offset):
+        return self.disk.read_at(descriptor, size, offset + UNIT_SIZE)
 
-    def astray(self):
-        if len(self.kept) > 1 and self.kept:
-            first, second = list(self.kept)[-2:]
-            self.kept[first], self.kept[second] = self.kept[second], self.kept[first]
-        fetch(self)
-
-    monkeypatch.setattr(JournalRun, "fetch", astray)
-    assert found(JournalRun, CALM, "what is read back is what was written")
+    monkeypatch.setattr(CommitDisk, "on_read", astray)
+    assert found(JournalRun, CALM, "what is needed is read back")
 
 
 def test_segments_that_go_while_they_are_needed(monkeypatch):
@@ -210,6 +206,16 @@ def test_segments_that_go_while_they_are_needed(monkeypatch):
 
     monkeypatch.setattr(Housekeeper, "reclaim", hasty)
     assert found(JournalRun, CALM, "what is needed is read back")
+
+
+def test_messages_that_are_dropped_with_the_declaration_of_their_queue(monkeypatch):
+    monkeypatch.setattr(replay.Replay, "_recover_queue", lambda self, number: None)
+    assert found(BrokerRun, ROTTING, "what was confirmed and not settled is there")
+
+
+def test_damage_that_costs_a_whole_queue(monkeypatch):
+    monkeypatch.setattr(replay.Replay, "_leave_out_up_to", lambda self, number: self.queues.clear())
+    assert found(BrokerRun, ROTTING, "no queue")
 
 
 def test_settlements_that_are_not_replayed(monkeypatch):
