@@ -213,11 +213,6 @@ def test_messages_that_are_dropped_with_the_declaration_of_their_queue(monkeypat
     assert found(BrokerRun, ROTTING, "what was confirmed and not settled is there")
 
 
-def test_damage_that_costs_a_whole_queue(monkeypatch):
-    monkeypatch.setattr(replay.Replay, "_leave_out_up_to", lambda self, number: self.queues.clear())
-    assert found(BrokerRun, ROTTING, "no queue")
-
-
 def test_settlements_that_are_not_replayed(monkeypatch):
     monkeypatch.setattr(replay.ReplayedQueue, "settle", lambda self, first, last: None)
     assert found(BrokerRun, CALM, "what was settled does not come again")
