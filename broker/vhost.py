@@ -101,6 +101,7 @@ class VirtualHost(QueueHost):
         self._alternates = Alternates(self.exchanges)
         self.routes = RouteCache(self.find_exchange)
         self.journal = VirtualHostJournal(journal, self._journal_touched)
+        self.keeps_history = journal.keeps_history
         self.damage = DamageReport(name)
         self.scrubber: Scrubber | None = None
         self.recovered_queues: list[str] = []

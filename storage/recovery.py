@@ -233,15 +233,17 @@ class Recovery:
         except HeaderError as error:
             if error.problem == "newer":
                 raise FormatTooNew(Case.HEADER_NEWER.name, path, error.version, FORMAT_VERSION) from error
-            durable = 0
+            durable = created_us = 0
         else:
             if header.number != number:
                 self._refuse(Case.HEADER_NUMBER, path)
                 return
-            durable = header.durable
+            durable, created_us = header.durable, header.created_us
             self._attested = max(self._attested, durable)
             self.epoch = max(self.epoch, header.epoch)
-        self._files.append(_SegmentFile(path, number, Segment(number), durable))
+        segment = Segment(number)
+        segment.created_us = created_us
+        self._files.append(_SegmentFile(path, number, segment, durable))
 
     def _add_checkpoint(self, path: Path) -> None:
         if self.checkpoint is not None:

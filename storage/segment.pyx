@@ -14,6 +14,7 @@ cdef class Segment:
     sequences of its last record and of its last state record (0: none); ``sealed`` means that nothing will be
     added. ``live`` counts who needs its records, ``live_units`` how much of them, in units of ``RECORD_UNIT_SIZE``.
     What lies before ``written_size`` can be read back. ``seed`` and ``epoch`` are what its records are checked with.
+    ``created_us`` is when its header was made, in microseconds since 1970, 0 if that is not known.
     """
 
     def __cinit__(self, unsigned long long number, unsigned int epoch=0, unsigned int seed=0):
@@ -34,6 +35,11 @@ cdef class Segment:
         """Count one less; ``units`` are those that were given to ``retain``."""
         self.live -= 1
         self.live_units -= units
+
+    @property
+    def seed(self):
+        """What the checksums of its records go on from."""
+        return self.file.seed
 
     def seal(self):
         """Say that nothing will be added, and that everything is written."""

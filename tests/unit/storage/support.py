@@ -10,6 +10,7 @@ from storage.errors import JournalFailed
 from storage.filesystem import Filesystem
 from storage.journal import Journal
 from storage.layout import HEADER_SIZE, SegmentHeader, segment_path
+from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.record import encode
 from storage.recovery import Recovery
@@ -29,6 +30,7 @@ class Owner:
     directory: Path = DIRECTORY
     filesystem: Filesystem | None = None
     disk: Disk | None = None
+    machine: Machine | None = None
     options: JournalOptions = SMALL
     snapshot: Callable[[], Generator[None, None, Sequence[bytes]]] | None = None
     durable: list[int] = field(default_factory=list)
@@ -47,6 +49,7 @@ class Owner:
             snapshot=self.snapshot,
             options=self.options,
             disk=self.disk,
+            machine=self.machine,
         )
         return self.journal
 
