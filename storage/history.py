@@ -12,10 +12,14 @@ from pathlib import Path
 from storage.filesystem import Filesystem
 from storage.layout import HEADER_SIZE, segment_path
 from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
-from storage.record import peek, search, size_claimed, size_of, walk
+from storage.record import search, size_claimed, size_of, walk
 from storage.segment import Segment
 
 CHUNK_SIZE = 1 << 20
+SEARCH_SIZE_MAX = 8 << 20
+"""So much is looked through for a whole record behind a damaged one before what was looked through is forgotten."""
+
+RECORD_ALIGNMENT = 8
 
 _SIZE = struct.Struct("<I")
 _SIZE_OFFSET = 4
@@ -47,52 +51,64 @@ class PastRecord:
     payload: memoryview | None
 
 
-def read_past(
-    filesystem: Filesystem, directory: Path, stretch: Stretch, offset: int = 0, size_max: int = 1 << 62
-) -> Iterator[PastRecord]:
-    """Hand out the records from ``offset`` on, until ``size_max`` bytes have been looked at. Raises OSError.
+class PastReader:
+    """Reads the records of a stretch of the log, from ``offset`` on. At most a record and some chunks are in memory."""
 
-    At most a record and a chunk are in memory.
-    """
-    path = segment_path(directory, stretch.number)
-    key = stretch.seed, stretch.epoch
-    start = max(offset, HEADER_SIZE)
-    stop = stretch.end if stretch.end - start <= size_max else start + size_max
-    data, at = b"", 0
-    while start + at < stop:
-        needed = max(size_claimed(data, at, *key), RECORD_HEADER_SIZE)
-        if len(data) - at < needed and start + len(data) < stretch.end:
-            data, start, at = data[at:], start + at, 0
-            while len(data) < needed and start + len(data) < stretch.end:
-                wanted = min(max(CHUNK_SIZE, needed - len(data)), stretch.end - start - len(data))
-                piece = filesystem.read_from_disk(path, start + len(data), wanted)
-                if not piece:
-                    return
-                data += piece
-                needed = max(size_claimed(data, 0, *key), RECORD_HEADER_SIZE)
-        # The checksums of all that is whole are looked at in one go, without the interpreter's lock.
-        end, _, _ = walk(data, at, *key, 0)
-        if end == at:
-            end = _next_whole(data, at, stretch, start)
-            yield PastRecord(start + at, start + end, 0, None)
-            at = end
-            continue
-        view = memoryview(data)
-        while at < end and start + at < stop:
-            payload_size = _SIZE.unpack_from(data, at + _SIZE_OFFSET)[0]
-            begin, following = at + RECORD_HEADER_SIZE, at + size_of(payload_size)
-            yield PastRecord(
-                start + at, start + following, data[at + _KIND_OFFSET], view[begin : begin + payload_size]
-            )
-            at = following
+    def __init__(self, filesystem: Filesystem, directory: Path, stretch: Stretch, offset: int = 0) -> None:
+        self._filesystem = filesystem
+        self._path = segment_path(directory, stretch.number)
+        self._end = stretch.end
+        self._key = stretch.seed, stretch.epoch
+        self._data = b""
+        self._start = max(offset, HEADER_SIZE)  # where in the file ``_data`` begins
+        self._at = 0
 
+    @property
+    def offset(self) -> int:
+        """Where the next record should be."""
+        return self._start + self._at
 
-def _next_whole(data: bytes, at: int, stretch: Stretch, start: int) -> int:
-    """Return where to go on behind a place that is damaged, or not of this segment."""
-    key = stretch.seed, stretch.epoch
-    claimed = size_claimed(data, at, *key)
-    if claimed and peek(data, at, *key) is not None:
-        return at + claimed
-    found, _ = search(data, at + 8, *key, 0)
-    end = found if found >= 0 else len(data)
-    return min(end + -end % 8, max(stretch.end - start, at + 8))
+    def records(self, size_max: int) -> Iterator[PastRecord]:
+        """Hand out records until about ``size_max`` bytes have been looked at. Raises OSError."""
+        stop = min(self._end, self.offset + size_max)
+        while self.offset < stop and self._provide(RECORD_HEADER_SIZE):
+            claimed = size_claimed(self._data, self._at, *self._key)
+            self._provide(claimed)
+            # The checksums of all that is whole are looked at in one go, without the interpreter's lock.
+            end, _, _ = walk(self._data, self._at, *self._key, 0)
+            if end == self._at:
+                offset = self.offset
+                self._at = self._at + claimed if claimed else self._next_whole()
+                yield PastRecord(offset, self.offset, 0, None)
+            view = memoryview(self._data)
+            while self._at < end and self.offset < stop:
+                begin = self._at + RECORD_HEADER_SIZE
+                payload_size = _SIZE.unpack_from(self._data, self._at + _SIZE_OFFSET)[0]
+                kind, offset = self._data[self._at + _KIND_OFFSET], self.offset
+                self._at += size_of(payload_size)
+                yield PastRecord(offset, self.offset, kind, view[begin : begin + payload_size])
+
+    def _provide(self, size: int) -> bool:
+        """Have ``size`` bytes in memory behind the place that was reached. Returns whether there are so many."""
+        if len(self._data) - self._at >= size:
+            return True
+        self._data, self._start, self._at = self._data[self._at :], self.offset, 0
+        while len(self._data) < size and self._more(size - len(self._data)):
+            pass
+        return len(self._data) >= size
+
+    def _more(self, size: int) -> bool:
+        offset = self._start + len(self._data)
+        wanted = min(max(CHUNK_SIZE, size), self._end - offset)
+        piece = self._filesystem.read_from_disk(self._path, offset, wanted) if wanted > 0 else b""
+        self._data += piece
+        return bool(piece)
+
+    def _next_whole(self) -> int:
+        """Return where the next whole record begins behind a place where there is none."""
+        while True:
+            found, _ = search(self._data, self._at + RECORD_ALIGNMENT, *self._key, 0)
+            if found >= 0:
+                return found
+            if len(self._data) - self._at >= SEARCH_SIZE_MAX or not self._more(CHUNK_SIZE):
+                return max(len(self._data) & -RECORD_ALIGNMENT, self._at + RECORD_ALIGNMENT)

@@ -51,7 +51,7 @@ class Retention:
     def _look(self, segments: Sequence[Segment], dead_count: int, following: Sequence[Segment], now_us: int) -> int:
         size = sum(segment.size for segment in segments[:dead_count])
         for index in range(dead_count):
-            is_old = self._age_max_us and _sealed_us(segments, following, index) + self._age_max_us < now_us
+            is_old = self._age_max_us and sealed_us(segments, following, index) + self._age_max_us < now_us
             is_too_much = self._size_max and size > self._size_max
             if not is_old and not is_too_much:
                 return index
@@ -59,7 +59,7 @@ class Retention:
         return dead_count
 
 
-def _sealed_us(segments: Sequence[Segment], following: Sequence[Segment], index: int) -> int:
+def sealed_us(segments: Sequence[Segment], following: Sequence[Segment], index: int) -> int:
     """Return when a segment was sealed, or something later; a time that never comes if nothing says it."""
     number = segments[index].number + LEAD
     later = [*segments[index + 1 : index + 1 + 2 * LEAD], *following]
