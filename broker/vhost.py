@@ -171,7 +171,7 @@ class VirtualHost(QueueHost):
         vhost = cls(name, journal, turn, counters, page_out)
         vhost.damage = damage
         opened.append(vhost)
-        vhost_state.restore(vhost, replay)
+        vhost_state.restore(vhost, replay, clean=recovery.clean)
         vhost.recovered_queues = [replay.queues[number].definition.name for number in replay.recovered]
         return vhost
 
@@ -188,6 +188,11 @@ class VirtualHost(QueueHost):
         self.timers.close()
         self.pager.close()
         loop.remove_reader(self.journal.journal.completion_fd)
+        self.close_journal()
+
+    def close_journal(self) -> None:
+        """Bring everything on disk, with what only the next start has to know, and close the journal."""
+        vhost_state.keep_delivered(self)
         self.journal.write_settled()
         self.journal.journal.close()
 

@@ -32,7 +32,8 @@ from storage.layout import (
     spare_path,
 )
 from storage.reader import RecordReader
-from storage.record import RECLAIMED, STOPPED, search
+from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
+from storage.record import RECLAIMED, SEALED, STOPPED, encode, peek, search
 from storage.segment import Segment
 
 RECORDS_PER_READ = 1024
@@ -194,6 +195,8 @@ class Recovery:
         # After a failed sync the page cache may hold, as clean, what the disk never got. So what nothing proves to
         # be on disk is written once more.
         data = read_around(self.filesystem, repair.path, repair.offset)
+        if repair.case is Case.CLEAN_STOP:
+            data = self._without_stop(data)
         descriptor = self.filesystem.open(repair.path)
         try:
             self.filesystem.write(descriptor, data[repair.rewrite_from :], repair.rewrite_from)
@@ -201,6 +204,18 @@ class Recovery:
             self.filesystem.sync(descriptor)
         finally:
             self.filesystem.close(descriptor)
+
+    def _without_stop(self, data: bytes) -> bytes:
+        """Return the last segment as one that goes on in the next.
+
+        The next run may end before it has written anything, and must not be taken for one that was stopped.
+        """
+        last = self.segments[-1]
+        offset = len(data) - RECORD_HEADER_SIZE
+        header = peek(data, offset, last.seed, last.epoch)
+        if header is None or header[0] != STOPPED:
+            return data
+        return data[:offset] + encode(last.seed, header[1], header[2], last.epoch, SEALED, False, b"")
 
     def _tell(self, done: int, size: int) -> None:
         if self.progress is not None:

@@ -21,8 +21,12 @@ from protocol.amqp.field_table import decode_table, encode_table
 log = get_logger("vhost")
 
 
-def restore(vhost: Any, replay: Replay) -> None:
-    """Build a virtual host from what its journal has led to."""
+def restore(vhost: Any, replay: Replay, *, clean: bool) -> None:
+    """Build a virtual host from what its journal has led to.
+
+    Unless it was stopped ``clean``, every message is flagged as redelivered: what was delivered in the last moments
+    nobody knows.
+    """
     vhost.next_queue_number = replay.next_queue_number
     for put in replay.policies.values():
         vhost.policies.put(put.policy(), operator=put.operator)
@@ -39,7 +43,7 @@ def restore(vhost: Any, replay: Replay) -> None:
         for key, seen_at_ms in replay.seen.get(exchange.name, {}).items():
             vhost.exchanges[exchange.name].deduplicator.restore(key, seen_at_ms)
     for number, replayed in replay.queues.items():
-        _restore_queue(vhost, number, replayed, replay.seen.get(number, {}))
+        _restore_queue(vhost, number, replayed, replay.seen.get(number, {}), clean=clean)
     for bound in replay.bindings.values():
         destination = (vhost.exchanges if bound.to_exchange else vhost.queues).get(bound.destination)
         source = vhost.exchanges.get(bound.source)
@@ -52,7 +56,9 @@ def restore(vhost: Any, replay: Replay) -> None:
         vhost.add_binding(Binding(source, destination, bound.routing_key, decode_table(bound.arguments)))
 
 
-def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[bytes, int]) -> None:
+def _restore_queue(
+    vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[bytes, int], *, clean: bool
+) -> None:
     definition = replayed.definition
     queue_log = QueueLog(vhost.journal, number)
     queue: Queue = vhost.add_queue(
@@ -63,11 +69,13 @@ def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[
         arguments=decode_table(definition.arguments),
         log=queue_log,
     )
-    queue_log.restore_delivered(replayed.delivered_position)
+    doubtful = replayed.messages and not clean
+    delivered_position = replayed.next_position - 1 if doubtful else replayed.delivered_position
+    queue_log.restore_delivered(delivered_position, replayed.delivered_position)
     for position, (message, segment) in replayed.messages.items():
         queue_log.restore(message, segment)
         count, not_before_ms = replayed.returns.get(position, (0, 0))
-        queue.restore(message, position, position <= replayed.delivered_position, count, not_before_ms)
+        queue.restore(message, position, position <= delivered_position, count, not_before_ms)
     queue.skip_positions(replayed.next_position)
     queue.ask_for_timer()
     # Of all queues only a store has a consumer already; what fell due while the broker was down goes on.
@@ -75,6 +83,13 @@ def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[
     if queue.deduplicator is not None:
         for key, seen_at_ms in seen.items():
             queue.deduplicator.restore(key, seen_at_ms)
+
+
+def keep_delivered(vhost: Any) -> None:
+    """Write down for which messages the flag ``redelivered`` holds: after a clean stop it is believed."""
+    for queue in vhost.all_queues():
+        if queue.log is not None:
+            queue.log.keep_delivered()
 
 
 def keep_recovered_queues(vhost: Any) -> None:

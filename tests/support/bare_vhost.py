@@ -79,8 +79,7 @@ class BareVirtualHost:
     def close(self) -> None:
         """Bring everything to disk."""
         self.run()
-        self.vhost.journal.write_settled()
-        self.vhost.journal.journal.close()
+        self.vhost.close_journal()
         self._calls.clear()
 
     def declare(self, name: str, **arguments: Any) -> Queue:
