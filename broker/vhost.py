@@ -24,6 +24,7 @@ from broker.durability.definitions import (
     Unbound,
     encode,
 )
+from broker.durability.message_replay import MessageReplay
 from broker.durability.queue_log import QueueLog, VirtualHostJournal
 from broker.durability.replay import Replay
 from broker.durability.slices import snapshot_in_slices
@@ -153,7 +154,7 @@ class VirtualHost(QueueHost):
         replay = Replay()
         if recovery.checkpoint is not None:
             replay.take_checkpoint(recovery.checkpoint.payload)
-        replay.take_records(recovery.records())
+        recovery.replay(replay.messages)
         for repair in recovery.repairs:
             log.info("journal recovered", vhost=name, repair=str(repair))
         damage = DamageReport(name)
@@ -165,13 +166,14 @@ class VirtualHost(QueueHost):
             failed=lambda error: on_failure(name, error),
             fetched=lambda fetch: opened[0].pager.fetched(fetch),
             snapshot=lambda: snapshot_in_slices(opened[0]),
+            replayer=MessageReplay(None),
             options=options,
             machine=machine,
         )
         vhost = cls(name, journal, turn, counters, page_out)
         vhost.damage = damage
         opened.append(vhost)
-        vhost_state.restore(vhost, replay, clean=recovery.clean)
+        vhost_state.restore(vhost, replay, machine.disk, clean=recovery.clean)
         vhost.recovered_queues = [replay.queues[number].definition.name for number in replay.recovered]
         return vhost
 

@@ -11,18 +11,21 @@ from broker.durability.definitions import (
     Unbound,
     encode,
 )
+from broker.durability.message_replay import ReplayedQueue
 from broker.durability.queue_log import QueueLog
-from broker.durability.replay import Replay, ReplayedQueue
+from broker.durability.replay import Replay
 from broker.logs import get_logger
+from broker.paging.restore import restore_messages
 from broker.queueing.queue import Queue
 from broker.routing.exchange import Binding, Exchange
 from protocol.amqp.field_table import decode_table, encode_table
+from storage.disk import Disk
 
 log = get_logger("vhost")
 
 
-def restore(vhost: Any, replay: Replay, *, clean: bool) -> None:
-    """Build a virtual host from what its journal has led to.
+def restore(vhost: Any, replay: Replay, disk: Disk, *, clean: bool) -> None:
+    """Build a virtual host from what its journal has led to; what has to be known of messages is read from ``disk``.
 
     Unless it was stopped ``clean``, every message is flagged as redelivered: what was delivered in the last moments
     nobody knows.
@@ -43,7 +46,7 @@ def restore(vhost: Any, replay: Replay, *, clean: bool) -> None:
         for key, seen_at_ms in replay.seen.get(exchange.name, {}).items():
             vhost.exchanges[exchange.name].deduplicator.restore(key, seen_at_ms)
     for number, replayed in replay.queues.items():
-        _restore_queue(vhost, number, replayed, replay.seen.get(number, {}), clean=clean)
+        _restore_queue(vhost, number, replayed, replay.seen.get(number, {}), disk, clean=clean)
     for bound in replay.bindings.values():
         destination = (vhost.exchanges if bound.to_exchange else vhost.queues).get(bound.destination)
         source = vhost.exchanges.get(bound.source)
@@ -57,7 +60,7 @@ def restore(vhost: Any, replay: Replay, *, clean: bool) -> None:
 
 
 def _restore_queue(
-    vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[bytes, int], *, clean: bool
+    vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[bytes, int], disk: Disk, *, clean: bool
 ) -> None:
     definition = replayed.definition
     queue_log = QueueLog(vhost.journal, number)
@@ -69,13 +72,11 @@ def _restore_queue(
         arguments=decode_table(definition.arguments),
         log=queue_log,
     )
-    doubtful = replayed.messages and not clean
-    delivered_position = replayed.next_position - 1 if doubtful else replayed.delivered_position
-    queue_log.restore_delivered(delivered_position, replayed.delivered_position)
-    for position, (message, segment) in replayed.messages.items():
-        queue_log.restore(message, segment)
-        count, not_before_ms = replayed.returns.get(position, (0, 0))
-        queue.restore(message, position, position <= delivered_position, count, not_before_ms)
+    written_position = replayed.delivered_position
+    if not clean and len(replayed.messages):
+        replayed.delivered_position = replayed.next_position - 1
+    queue_log.restore_delivered(replayed.delivered_position, written_position)
+    restore_messages(queue, replayed, vhost.journal, disk, vhost.pager.give_up)
     queue.skip_positions(replayed.next_position)
     queue.ask_for_timer()
     # Of all queues only a store has a consumer already; what fell due while the broker was down goes on.

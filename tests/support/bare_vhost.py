@@ -17,6 +17,7 @@ from protocol.amqp.header_fields import find_traits
 from protocol.amqp.properties import BasicProperties, encode_properties
 from storage.machine import Machine
 from storage.options import JournalOptions
+from tests.support.paged import read_back_all
 
 COMMIT_TIMEOUT_S = 10.0
 
@@ -40,7 +41,7 @@ class BareVirtualHost:
     def _open(self) -> VirtualHost:
         turn = Turn(self._calls.append)
         failures: list[Any] = []
-        return VirtualHost.open(
+        vhost = VirtualHost.open(
             "/",
             self.directory,
             turn,
@@ -49,6 +50,8 @@ class BareVirtualHost:
             lambda name, error: failures.append((name, error)),
             machine=SameClock(),
         )
+        read_back_all(vhost)
+        return vhost
 
     def run(self) -> None:
         """Run turns until there is nothing more to do."""

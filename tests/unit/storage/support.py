@@ -14,6 +14,7 @@ from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.record import encode
 from storage.recovery import Recovery
+from storage.replayer import Replayer
 from tests.unit.storage.simulated_disk import SimulatedDisk
 
 SMALL = JournalOptions(segment_size=4096, first_segment_size=4096)
@@ -32,6 +33,7 @@ class Owner:
     disk: Disk | None = None
     machine: Machine | None = None
     options: JournalOptions = SMALL
+    replayer: Replayer | None = None
     snapshot: Callable[[], Generator[None, None, Sequence[bytes]]] | None = None
     durable: list[int] = field(default_factory=list)
     failures: list[JournalFailed] = field(default_factory=list)
@@ -47,6 +49,7 @@ class Owner:
             durable=self.durable.append,
             failed=self.failures.append,
             snapshot=self.snapshot,
+            replayer=self.replayer,
             options=self.options,
             disk=self.disk,
             machine=self.machine,
