@@ -14,7 +14,7 @@ from storage.cases import LOSSES, WITH_REPAIR, Action, Case
 from storage.checkpoint import Checkpoint, read_checkpoint
 from storage.damage import Damage, keep_copies, read_around
 from storage.errors import FormatTooNew, JournalDamaged
-from storage.filesystem import Filesystem, LocalFilesystem
+from storage.filesystem import Filesystem, LocalFilesystem, write_file
 from storage.index import Index
 from storage.judge import Identity, Place, Verdict, identify, judge
 from storage.layout import (
@@ -127,6 +127,7 @@ class Recovery:
         self._proof_needed = False
         self._indexes: set[int] = set()
         self.unindexed: list[Segment] = []
+        self._stopped_index: tuple[int, Index] | None = None
         self._open_ended = False  # how many records the last damage has cost is not known yet
         self._list()
         self._reader = RecordReader(self.checkpoint_sequence)
@@ -162,6 +163,8 @@ class Recovery:
         done, size = 0, sum(self.filesystem.size(file.path) for file in self._files)
         for place, file in enumerate(self._files):
             index = self._index_of(file)
+            if index is not None and index.mark == STOPPED:
+                self._stopped_index = (file.number, index)
             if index is not None and replayer is not None and self._replay_index(file, index, replayer):
                 done += self.filesystem.size(file.path)
                 self._tell(done, size)
@@ -264,7 +267,7 @@ class Recovery:
         data = read_around(self.filesystem, repair.path, repair.offset)
         if repair.case is Case.CLEAN_STOP:
             data = self._without_stop(data)
-            self._remove_index_of_last()
+            self._settle_index()
         descriptor = self.filesystem.open(repair.path)
         try:
             self.filesystem.write(descriptor, data[repair.rewrite_from :], repair.rewrite_from)
@@ -285,13 +288,12 @@ class Recovery:
             return data
         return data[:offset] + encode(last.seed, header[1], header[2], last.epoch, SEALED, False, b"")
 
-    def _remove_index_of_last(self) -> None:
-        """Remove the index that says where the journal was stopped; another one is made."""
-        last = self.segments[-1]
-        if last.number in self._indexes and last not in self.unindexed:
-            self.filesystem.remove(index_path(self.directory, last.number))
-            self.filesystem.sync_directory(self.directory)
-            self.unindexed.append(last)
+    def _settle_index(self) -> None:
+        """Say the same in the index of the last segment. It comes first: it is what a start believes."""
+        number, index = self._stopped_index or (0, None)
+        if index is not None and number == self.segments[-1].number:
+            data = replace(index, mark=SEALED).encode()
+            write_file(self.filesystem, index_path(self.directory, number), data)
 
     def _tell(self, done: int, size: int) -> None:
         if self.progress is not None:
