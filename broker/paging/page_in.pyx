@@ -132,7 +132,11 @@ cdef list take_in_for(
         )
         message.published_at_ms = content.published_at_ms
         if record.kind != RECORD_PAGED:
-            message.segment = journal.journal.segment(item.location >> 32)
+            try:
+                message.segment = journal.journal.segment(item.location >> 32)
+            except KeyError:
+                # It went while the record was being read, as nobody needs the message any more.
+                continue
             message.offset_units = <unsigned int>item.location
         if messages is not None:
             taken = messages.page_in(item.position, item.location, message)
