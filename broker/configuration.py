@@ -99,6 +99,8 @@ class JournalConfiguration(Struct, frozen=True, forbid_unknown_fields=True):
     segment_size_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 32)] = 64 << 20
     spare_segments: Annotated[int, Meta(ge=0, le=64)] = 4
     stall_warning_ms: Milliseconds = 10_000
+    retention_s: Annotated[int, Meta(ge=0, le=315_360_000)] = 0
+    retention_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] = 0
     scrub_interval_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 0
     scrub_rate_bytes_per_s: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 8 << 20
 

@@ -37,9 +37,10 @@ class JournalWatch:
         self._out_of_room = obstacle
 
     def retry(self) -> None:
-        """Let the journal try again what it has put off."""
+        """Let the journal try again what it has put off, and see what has become too old to be kept."""
         if self._journal.obstacles:
             self._journal.retry()
+        self._journal.reconsider()
 
     def save_room(self, low: bool) -> None:
         """Let the journal keep fewer spare files while the disk is nearly full."""
@@ -97,7 +98,7 @@ class JournalWatches:
         return any(watch.out_of_room for watch in self._watches)
 
     def retry(self) -> None:
-        """Let them try again what they have put off."""
+        """Let them try again what they have put off, and see what has become too old to be kept."""
         for watch in self._watches:
             watch.retry()
 

@@ -42,7 +42,7 @@ def publish_to_queues(
     """
     counters = vhost.counters
     if message.published_at_ms == 0 and (
-        message.traits & TRAIT_EXPIRES or any(queue.settings.is_timed for queue in queues)
+        message.traits & TRAIT_EXPIRES or vhost.keeps_history or any(queue.settings.is_timed for queue in queues)
     ):
         message.published_at_ms = now_ms()
     accepted = []

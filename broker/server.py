@@ -178,6 +178,8 @@ class Broker:
         options = JournalOptions(
             segment_size=self.configuration.journal.segment_size_bytes,
             spare_files_max=self.configuration.journal.spare_segments,
+            retention_s=self.configuration.journal.retention_s,
+            retention_bytes=self.configuration.journal.retention_bytes,
         )
         created: list[VirtualHost] = []
         for name in self.configuration.vhosts:

@@ -102,6 +102,7 @@ class VirtualHost(QueueHost):
         self._alternates = Alternates(self.exchanges)
         self.routes = RouteCache(self.find_exchange)
         self.journal = VirtualHostJournal(journal, self._journal_touched)
+        self.keeps_history = journal.keeps_history
         self.damage = DamageReport(name)
         self.scrubber: Scrubber | None = None
         self.recovered_queues: list[str] = []
@@ -175,7 +176,7 @@ class VirtualHost(QueueHost):
         vhost = cls(name, journal, turn, counters, page_out)
         vhost.damage = damage
         opened.append(vhost)
-        vhost_state.restore(vhost, replay, machine.disk)
+        vhost_state.restore(vhost, replay, machine.disk, clean=recovery.clean)
         vhost.recovered_queues = [replay.queues[number].definition.name for number in replay.recovered]
         replay.messages.close()
         return vhost
@@ -193,6 +194,11 @@ class VirtualHost(QueueHost):
         self.timers.close()
         self.pager.close()
         loop.remove_reader(self.journal.journal.completion_fd)
+        self.close_journal()
+
+    def close_journal(self) -> None:
+        """Bring everything on disk, with what only the next start has to know, and close the journal."""
+        vhost_state.keep_delivered(self)
         self.journal.write_settled()
         self.journal.journal.close()
 

@@ -147,6 +147,7 @@ class Housekeeper:
         if self._unprepared.pop(number, None) is not None:
             self._tell(Outcome(segment, None))
         self._descriptors[number] = descriptor
+        segment.created_us = header.created_us
         self._committer.provide(segment, descriptor, header.seed, 0)
 
     def _prepare_again(self, segment: Segment, size: int, durable: int) -> None:

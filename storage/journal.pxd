@@ -39,6 +39,9 @@ cdef class Journal:
     cdef object _housekeeper
     cdef object _directory
     cdef object _options
+    cdef object _machine
+    cdef object _retention
+    cdef readonly bint keeps_history        # what is not needed any more stays for a while
     cdef object _durable_callback
     cdef object _failed_callback
     cdef object _fetched_callback
@@ -76,6 +79,7 @@ cdef class Journal:
     cdef bint _flush(self) except -1
     cdef int _finish_segments(self) except -1
     cdef int _reclaim(self) except -1
+    cdef int _count_dispensable(self) except -1
     cdef int _collect_outcomes(self) except -1
     cdef int _collect_checkpoint(self, object checkpoint, object obstacle) except -1
     cdef int _start_checkpoint(self) except -1

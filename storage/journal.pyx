@@ -30,6 +30,7 @@ from storage.options import JournalOptions
 from storage.postponed import Obstacle, Postponed
 from storage.record import PAYLOAD_SIZE_MAX as PAYLOAD_SIZE_MAX_
 from storage.recovery import RECLAIMED_PAYLOAD
+from storage.retention import Retention
 
 from storage.committer cimport SYNC_BUCKETS, Batch, Committer, Extent
 from storage.fetcher cimport Fetch, Fetcher
@@ -88,9 +89,12 @@ cdef class Journal:
         self._unfinished = len(self._segments)
         self._reclaim_due = True
         self._postponed = Postponed()
+        self._retention = Retention(self._options)
+        self.keeps_history = self._retention.is_on
 
         self.completion_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         machine = machine or Machine()
+        self._machine = machine
         disk = disk or machine.disk
         self._committer = machine.committer(disk, self.completion_fd, recovery.sequence)
         self._committer.start()
@@ -396,6 +400,12 @@ cdef class Journal:
         if self._saves_room != low:
             self._saves_room = low
             self._housekeeper.save_room(low)
+            self.reconsider()
+
+    def reconsider(self):
+        """Look again at what is only kept for a while. For now and then, as there may be no commits."""
+        if self.keeps_history and not self._closed:
+            eventfd_write(self.completion_fd, 1)
 
     def _resubmit(self):
         self.stuck = False
@@ -435,6 +445,7 @@ cdef class Journal:
         cdef Segment segment
         cdef list numbers
         cdef int ready_count = 0
+        cdef int may_go
         self._reclaim_due = False
         if self.failed or self._closing:
             return 0
@@ -452,8 +463,9 @@ cdef class Journal:
             self._housekeeper.reclaim(numbers)
         if self._unit_open:
             return 0
+        may_go = self._count_dispensable() if self.keeps_history else len(self._segments)
         for segment in self._segments:
-            if segment.live != 0:
+            if segment.live != 0 or ready_count == may_go:
                 break
             if segment.state_sequence > self.checkpoint_sequence:
                 self._start_checkpoint()
@@ -466,6 +478,20 @@ cdef class Journal:
             self._append_mark(KIND_RECLAIMED, RECLAIMED_PAYLOAD.pack(self._mark_number, self.checkpoint_sequence))
             self._mark_batch = self.open_batch
         return 0
+
+    cdef int _count_dispensable(self) except -1:
+        """Return how many of the oldest segments nobody needs, nor wants to keep."""
+        cdef Segment segment
+        cdef int dead_count = 0
+        for segment in self._segments:
+            if segment.live != 0:
+                break
+            dead_count += 1
+        if self._saves_room or self._postponed.out_of_room() is not None:
+            return dead_count
+        return self._retention.count(
+            self._segments, dead_count, (self.current, self._next), self._machine.time_us()
+        )
 
     cdef int _start_checkpoint(self) except -1:
         if self._slices is not None or self._snapshot is None or self.current.number < self._checkpoint_not_before:
@@ -611,6 +637,10 @@ cdef class Journal:
     def segment_count(self):
         """How many segments hold the log."""
         return len(self._segments) + 1
+
+    def segments(self):
+        """Return all segments that hold the log, oldest first."""
+        return [*self._segments, self.current]
 
     def sealed_segments(self):
         """Return the numbers of the segments to which nothing is added, and which are on disk. For any thread."""

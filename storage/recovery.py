@@ -14,7 +14,7 @@ from storage.cases import LOSSES, WITH_REPAIR, Action, Case
 from storage.checkpoint import Checkpoint, read_checkpoint
 from storage.damage import Damage, keep_copies, read_around
 from storage.errors import FormatTooNew, JournalDamaged
-from storage.filesystem import Filesystem, LocalFilesystem
+from storage.filesystem import Filesystem, LocalFilesystem, write_file
 from storage.index import Index
 from storage.judge import Identity, Place, Verdict, identify, judge
 from storage.layout import (
@@ -36,7 +36,8 @@ from storage.layout import (
     spare_path,
 )
 from storage.reader import RecordReader
-from storage.record import RECLAIMED, STOPPED, search
+from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
+from storage.record import RECLAIMED, SEALED, STOPPED, encode, peek, search
 from storage.replayer import Replayer
 from storage.segment import Segment
 
@@ -126,6 +127,7 @@ class Recovery:
         self._proof_needed = False
         self._indexes: set[int] = set()
         self.unindexed: list[Segment] = []
+        self._stopped_index: tuple[int, Index] | None = None
         self._open_ended = False  # how many records the last damage has cost is not known yet
         self._list()
         self._reader = RecordReader(self.checkpoint_sequence)
@@ -161,6 +163,8 @@ class Recovery:
         done, size = 0, sum(self.filesystem.size(file.path) for file in self._files)
         for place, file in enumerate(self._files):
             index = self._index_of(file)
+            if index is not None and index.mark == STOPPED:
+                self._stopped_index = (file.number, index)
             if index is not None and replayer is not None and self._replay_index(file, index, replayer):
                 done += self.filesystem.size(file.path)
                 self._tell(done, size)
@@ -265,6 +269,9 @@ class Recovery:
         else:
             # It could be read a moment ago. Zeros would take the place of what the owner counts on.
             data = self.filesystem.read(repair.path, repair.offset)
+        if repair.case is Case.CLEAN_STOP:
+            data = self._without_stop(data)
+            self._settle_index()
         descriptor = self.filesystem.open(repair.path)
         try:
             self.filesystem.write(descriptor, data[repair.rewrite_from :], repair.rewrite_from)
@@ -272,6 +279,25 @@ class Recovery:
             self.filesystem.sync(descriptor)
         finally:
             self.filesystem.close(descriptor)
+
+    def _without_stop(self, data: bytes) -> bytes:
+        """Return the last segment as one that goes on in the next.
+
+        The next run may end before it has written anything, and must not be taken for one that was stopped.
+        """
+        last = self.segments[-1]
+        offset = len(data) - RECORD_HEADER_SIZE
+        header = peek(data, offset, last.seed, last.epoch)
+        if header is None or header[0] != STOPPED:
+            return data
+        return data[:offset] + encode(last.seed, header[1], header[2], last.epoch, SEALED, False, b"")
+
+    def _settle_index(self) -> None:
+        """Say the same in the index of the last segment. It comes first: it is what a start believes."""
+        number, index = self._stopped_index or (0, None)
+        if index is not None and number == self.segments[-1].number:
+            data = replace(index, mark=SEALED).encode()
+            write_file(self.filesystem, index_path(self.directory, number), data)
 
     def _tell(self, done: int, size: int) -> None:
         if self.progress is not None:
@@ -317,7 +343,9 @@ class Recovery:
                 return
             self._attested = max(self._attested, header.durable)
             self.epoch = max(self.epoch, header.epoch)
-        self._files.append(_SegmentFile(path, number, Segment(number), header))
+        segment = Segment(number)
+        segment.created_us = header.created_us if header is not None else 0
+        self._files.append(_SegmentFile(path, number, segment, header))
 
     def _add_checkpoint(self, path: Path) -> None:
         if self.checkpoint is not None:

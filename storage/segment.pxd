@@ -26,6 +26,7 @@ cdef class Segment:
     cdef readonly bint sealed
     cdef readonly long long written_size
     cdef readonly unsigned int epoch
+    cdef public unsigned long long created_us
     cdef SegmentFile file
 
     cpdef void retain(self, unsigned int units=*) noexcept

@@ -14,6 +14,7 @@ class Segment:
     sealed: bool
     written_size: int
     epoch: int
+    created_us: int
     @property
     def seed(self) -> int: ...
     def __init__(self, number: int, epoch: int = 0, seed: int = 0) -> None: ...

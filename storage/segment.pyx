@@ -14,6 +14,7 @@ cdef class Segment:
     sequences of its last record and of its last state record (0: none); ``sealed`` means that nothing will be
     added. ``live`` counts who needs its records, ``live_units`` how much of them, in units of ``RECORD_UNIT_SIZE``.
     What lies before ``written_size`` can be read back. ``seed`` and ``epoch`` are what its records are checked with.
+    ``created_us`` is when its header was made, in microseconds since 1970, 0 if that is not known.
     """
 
     def __cinit__(self, unsigned long long number, unsigned int epoch=0, unsigned int seed=0):

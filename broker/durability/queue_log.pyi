@@ -25,8 +25,10 @@ class QueueLog:
     def mark_delivered(self, message: Message, position: int) -> None: ...
     def restore(self, message: Message, segment: Segment) -> None:
         """Count a message that recovery found for this queue."""
-    def restore_delivered(self, position: int) -> None:
-        """Take over how far the queue had delivered."""
+    def restore_delivered(self, position: int, written_position: int) -> None:
+        """Take over how far the queue had delivered, or may have, and what the journal says about it."""
+    def keep_delivered(self) -> None:
+        """Have it written how far the queue has delivered, if the journal does not say so yet."""
     def write_return(self, message: Message, position: int, count: int, not_before_ms: int) -> None:
         """Note how often a message has been delivered, and when it may come again (milliseconds since 1970)."""
     def drop(self) -> None:

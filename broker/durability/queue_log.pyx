@@ -164,9 +164,13 @@ cdef class QueueLog:
         message.offset_units = OFFSET_UNKNOWN
         segment.retain(0)
 
-    def restore_delivered(self, unsigned long long position):
-        if position > self.delivered_position:
-            self.delivered_position = self.written_delivered_position = position
+    def restore_delivered(self, unsigned long long position, unsigned long long written_position):
+        self.delivered_position = position
+        self.written_delivered_position = written_position
+
+    def keep_delivered(self):
+        if self.delivered_position != self.written_delivered_position and not self.touched and not self.dropped:
+            self._touch()
 
     def drop(self):
         self.dropped = True

@@ -24,8 +24,12 @@ from storage.disk import Disk
 log = get_logger("vhost")
 
 
-def restore(vhost: Any, replay: Replay, disk: Disk) -> None:
-    """Build a virtual host from what its journal has led to; what has to be known of messages is read from ``disk``."""
+def restore(vhost: Any, replay: Replay, disk: Disk, *, clean: bool) -> None:
+    """Build a virtual host from what its journal has led to; what has to be known of messages is read from ``disk``.
+
+    Unless it was stopped ``clean``, every message is flagged as redelivered: what was delivered in the last moments
+    nobody knows.
+    """
     vhost.next_queue_number = replay.next_queue_number
     for put in replay.policies.values():
         vhost.policies.put(put.policy(), operator=put.operator)
@@ -42,7 +46,7 @@ def restore(vhost: Any, replay: Replay, disk: Disk) -> None:
         for key, seen_at_ms in replay.seen.get(exchange.name, {}).items():
             vhost.exchanges[exchange.name].deduplicator.restore(key, seen_at_ms)
     for number, replayed in replay.queues.items():
-        _restore_queue(vhost, number, replayed, replay.seen.get(number, {}), disk)
+        _restore_queue(vhost, number, replayed, replay.seen.get(number, {}), disk, clean=clean)
     for bound in replay.bindings.values():
         destination = (vhost.exchanges if bound.to_exchange else vhost.queues).get(bound.destination)
         source = vhost.exchanges.get(bound.source)
@@ -55,7 +59,9 @@ def restore(vhost: Any, replay: Replay, disk: Disk) -> None:
         vhost.add_binding(Binding(source, destination, bound.routing_key, decode_table(bound.arguments)))
 
 
-def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[bytes, int], disk: Disk) -> None:
+def _restore_queue(
+    vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[bytes, int], disk: Disk, *, clean: bool
+) -> None:
     definition = replayed.definition
     queue_log = QueueLog(vhost.journal, number)
     queue: Queue = vhost.add_queue(
@@ -66,7 +72,10 @@ def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[
         arguments=decode_table(definition.arguments),
         log=queue_log,
     )
-    queue_log.restore_delivered(replayed.delivered_position)
+    written_position = replayed.delivered_position
+    if not clean and len(replayed.messages):
+        replayed.delivered_position = replayed.next_position - 1
+    queue_log.restore_delivered(replayed.delivered_position, written_position)
     restore_messages(queue, replayed, vhost.journal, disk, vhost.pager.give_up)
     queue.skip_positions(replayed.next_position)
     queue.ask_for_timer()
@@ -75,6 +84,13 @@ def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[
     if queue.deduplicator is not None:
         for key, seen_at_ms in seen.items():
             queue.deduplicator.restore(key, seen_at_ms)
+
+
+def keep_delivered(vhost: Any) -> None:
+    """Write down for which messages the flag ``redelivered`` holds: after a clean stop it is believed."""
+    for queue in vhost.all_queues():
+        if queue.log is not None:
+            queue.log.keep_delivered()
 
 
 def keep_recovered_queues(vhost: Any) -> None:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 class QueueHost:
     """The surroundings of a queue. This one does nothing: dead letters are dropped, and time stands still.
 
-    ``budget`` counts the messages that the queue has in memory.
+    ``budget`` counts the messages that the queue has in memory. ``keeps_history`` says that what is in the journal is
+    kept for a while after it was consumed, and needs a time by which it can be found.
     """
 
     budget: MemoryBudget = UNLIMITED
+    keeps_history = False
 
     def dead_letter(self, queue: Queue, message: Message, position: int, reason: str) -> None:  # noqa: ARG002
         """Take over a message that leaves ``queue``; it has to be taken out of the queue's log in the end."""

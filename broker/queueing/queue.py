@@ -109,7 +109,8 @@ class Queue(QueueContents):
         if rejects or settings.deduplication:
             self.gate = ASKS
         else:
-            self.gate = STAMPS if settings.is_timed else OPEN
+            is_kept = self.log is not None and self.host.keeps_history
+            self.gate = STAMPS if settings.is_timed or is_kept else OPEN
         if self._backlog is None:
             if self._needs_backlog():
                 self._rebuild_backlog()

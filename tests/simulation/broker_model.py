@@ -193,7 +193,13 @@ class BrokerModel:
         lost = {id(e) for e in self._events if e.sequence is None or e.sequence > durable_sequence}
         for copy in self.copies:
             copy.holder = None
-            copy.delivered = {queue: event for queue, event in copy.delivered.items() if id(event) not in lost}
+            # What its first queue had delivered comes again with the flag, also if nothing of it is on disk; in the
+            # queue of the dead letters it may be another one then.
+            copy.delivered = {
+                queue: event
+                for queue, event in copy.delivered.items()
+                if id(event) not in lost or queue == copy.homes[0]
+            }
             if copy.settled is not None and id(copy.settled) in lost:
                 copy.settled, copy.maybe_gone = None, True
         for copy in self._deleted:

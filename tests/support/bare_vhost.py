@@ -1,9 +1,11 @@
 """A virtual host without sockets: its turns are run by the test, and it can be opened again from its directory."""
 
+import select
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from broker import clock
 from broker.metrics.counters import Counters
 from broker.publishing import Published, publish_to_queues
 from broker.queueing.message import Message
@@ -13,16 +15,26 @@ from broker.turn import Turn
 from broker.vhost import VirtualHost
 from protocol.amqp.header_fields import find_traits
 from protocol.amqp.properties import BasicProperties, encode_properties
+from storage.machine import Machine
 from storage.options import JournalOptions
 from tests.support.paged import read_back_all
+
+COMMIT_TIMEOUT_S = 10.0
+
+
+class SameClock(Machine):
+    """A machine for whose journal the same time passes as for messages."""
+
+    def time_us(self) -> int:
+        return clock.now_ms() * 1000
 
 
 class BareVirtualHost:
     """One virtual host in ``directory``."""
 
-    def __init__(self, directory: Path, segment_size: int = 1 << 20) -> None:
+    def __init__(self, directory: Path, segment_size: int = 1 << 20, **options: int) -> None:
         self.directory = directory
-        self._options = JournalOptions(segment_size, segment_size, spare_files_max=1)
+        self._options = JournalOptions(segment_size, segment_size, spare_files_max=1, **options)
         self._calls: list[Callable[[], None]] = []
         self.vhost = self._open()
 
@@ -30,7 +42,13 @@ class BareVirtualHost:
         turn = Turn(self._calls.append)
         failures: list[Any] = []
         vhost = VirtualHost.open(
-            "/", self.directory, turn, Counters(), self._options, lambda name, error: failures.append((name, error))
+            "/",
+            self.directory,
+            turn,
+            Counters(),
+            self._options,
+            lambda name, error: failures.append((name, error)),
+            machine=SameClock(),
         )
         read_back_all(vhost)
         return vhost
@@ -42,6 +60,20 @@ class BareVirtualHost:
             for call in calls:
                 call()
 
+    def commit(self) -> None:
+        """Run turns until everything is on disk."""
+        journal = self.vhost.journal.journal
+        self.wait(lambda: not journal.in_flight_seconds and not journal.gathering_bytes)
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Run turns, and the journal's part of an event loop, until ``condition`` holds."""
+        self.run()
+        journal = self.vhost.journal.journal
+        while not condition():
+            assert select.select([journal.completion_fd], [], [], COMMIT_TIMEOUT_S)[0], "the commit does not end"
+            journal.on_commit_finished()
+            self.run()
+
     def restart(self) -> None:
         """Close the virtual host as a clean stop does, and open it again."""
         self.close()
@@ -50,8 +82,7 @@ class BareVirtualHost:
     def close(self) -> None:
         """Bring everything to disk."""
         self.run()
-        self.vhost.journal.write_settled()
-        self.vhost.journal.journal.close()
+        self.vhost.close_journal()
         self._calls.clear()
 
     def declare(self, name: str, **arguments: Any) -> Queue:

@@ -154,6 +154,7 @@ class FakeJournal:
     in_flight_seconds: float = 0.0
     in_flight_work: str = "syncing segment-1"
     retries: int = 0
+    looks: int = 0
     low: bool = False
 
     def retry(self) -> None:
@@ -161,6 +162,9 @@ class FakeJournal:
 
     def save_room(self, low: bool) -> None:
         self.low = low
+
+    def reconsider(self) -> None:
+        self.looks += 1
 
 
 FULL = Obstacle(Path("segment-1"), "writing", 28)
@@ -178,6 +182,7 @@ def test_a_full_disk_is_told_at_its_beginning_and_its_end() -> None:
     watches.add(JournalWatch("/", journal, 10.0))
     assert events(watches) == []
     watches.retry()
+    assert journal.looks == 1
     assert journal.retries == 0
     journal.out_of_room, journal.obstacles = FULL, [FULL]
     with structlog.testing.capture_logs() as lines:

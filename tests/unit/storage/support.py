@@ -10,6 +10,7 @@ from storage.errors import JournalFailed
 from storage.filesystem import Filesystem
 from storage.journal import Journal
 from storage.layout import HEADER_SIZE, SegmentHeader, segment_path
+from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.record import encode
 from storage.recovery import Recovery
@@ -30,6 +31,7 @@ class Owner:
     directory: Path = DIRECTORY
     filesystem: Filesystem | None = None
     disk: Disk | None = None
+    machine: Machine | None = None
     options: JournalOptions = SMALL
     replayer: Replayer | None = None
     snapshot: Callable[[], Generator[None, None, Sequence[bytes]]] | None = None
@@ -50,6 +52,7 @@ class Owner:
             replayer=self.replayer,
             options=self.options,
             disk=self.disk,
+            machine=self.machine,
         )
         return self.journal
 

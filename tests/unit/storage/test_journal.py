@@ -222,6 +222,31 @@ def test_closing_commits_what_was_gathered_and_says_so(tmp_path):
     assert recovery.clean
 
 
+@pytest.mark.parametrize("index", [True, False])
+def test_a_clean_stop_is_believed_once(tmp_path, index):
+    owner = Owner(tmp_path)
+    journal = owner.open()
+    journal.append(1, b"one")
+    journal.close()
+    if not index:
+        for path in tmp_path.glob("*.index"):
+            path.unlink()
+    again = Owner(tmp_path)
+    journal = again.open()
+    assert again.recovery.clean
+    journal.abandon()
+    recovery = Recovery(tmp_path)
+    assert [payload for _, _, payload, _ in recovery.records()] == [b"one"]
+    assert not recovery.clean
+    third = Owner(tmp_path)
+    third.open().close()
+    assert not third.recovery.clean
+    assert [payload for _, _, payload in third.records] == [b"one"]
+    last = Recovery(tmp_path)
+    assert [payload for _, _, payload, _ in last.records()] == [b"one"]
+    assert last.clean
+
+
 def test_abandoning_leaves_what_was_gathered(tmp_path):
     owner = Owner(tmp_path)
     journal = owner.open()
