@@ -42,6 +42,7 @@ cdef class Journal:
     cdef object _durable_callback
     cdef object _failed_callback
     cdef object _fetched_callback
+    cdef object _replayer
     cdef object _snapshot
 
     cdef bint _reclaim_due
@@ -61,6 +62,7 @@ cdef class Journal:
     cpdef void release(self, Segment segment, unsigned int units=*) noexcept
     cpdef Segment segment(self, unsigned long long number)
     cpdef bint fetch(self, Fetch fetch) except -1
+    cpdef int add_sources(self, Fetch fetch) except -1
     cpdef bint commit(self) except -1
     cpdef object on_commit_finished(self)
 

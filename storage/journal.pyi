@@ -9,6 +9,7 @@ from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.postponed import Obstacle
 from storage.recovery import Recovery
+from storage.replayer import Replayer
 from storage.segment import Segment
 
 @final
@@ -33,6 +34,7 @@ class Journal:
         failed: Callable[[JournalFailed], object],
         snapshot: Callable[[], Generator[None, None, Sequence[bytes]]] | None = None,
         fetched: Callable[[Fetch], object] | None = None,
+        replayer: Replayer | None = None,
         options: JournalOptions | None = None,
         disk: Disk | None = None,
         machine: Machine | None = None,
@@ -44,6 +46,8 @@ class Journal:
         """Return the segment of that number. Raises KeyError if it is gone."""
     def fetch(self, fetch: Fetch) -> bool:
         """Have records read back; ``fetched`` is called with them. Returns False if too much is being read."""
+    def add_sources(self, fetch: Fetch) -> None:
+        """Tell a fetch that goes another way what it has to know of the segments."""
     @property
     def directory(self) -> Path: ...
     def quarantine(self, number: int, offset: int, size: int) -> None:

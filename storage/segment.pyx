@@ -35,6 +35,16 @@ cdef class Segment:
         self.live -= 1
         self.live_units -= units
 
+    @property
+    def seed(self):
+        """What the checksums of its records begin with, once its file is prepared."""
+        return self.file.seed
+
+    def be_checked_with(self, unsigned int seed, unsigned int epoch):
+        """Say what its records are checked with."""
+        self.file.seed = seed
+        self.epoch = epoch
+
     def seal(self):
         """Say that nothing will be added, and that everything is written."""
         self.sealed = True

@@ -184,7 +184,7 @@ class Pager:
         self.reading_count -= 1
         queue, _, finished = fetch.owner
         for position, location, status, error in take_in(fetch, queue, self._vhost.journal):
-            self._give_up(queue, position, location, FetchStatus(status), error)
+            self.read_failed(queue, position, location, status, error)
         self._go_on(queue, finished)
 
     def _go_on(self, queue: Queue, finished: Callable[[], Any] | None) -> None:
@@ -194,16 +194,23 @@ class Pager:
         if finished is not None:
             finished()
 
-    def _give_up(self, queue: Queue, position: int, location: int, status: FetchStatus, error: int) -> None:
+    def read_failed(self, queue: Queue, position: int, location: int, status: int, error: int) -> None:
         """Take a message out that cannot be read, so that the others go on."""
         there = (*queue.entries(position, 1), *queue.waiting_entries(position, 1))
         paged = next((entry[1] for entry in there if entry[0] == position), None)
-        if not isinstance(paged, PagedMessage) or paged.location != location:
-            return
-        queue.remove(position)
+        if isinstance(paged, PagedMessage) and paged.location == location:
+            queue.remove(position)
+            self.give_up(queue, position, paged, status, error)
+
+    def give_up(self, queue: Queue, position: int, paged: PagedMessage, status: int, error: int) -> None:
+        """Report a message that cannot be read and is in its queue no more.
+
+        Of a damaged record a copy is kept, and then the journal does not have to keep it. One that the disk does not
+        give back may be read after the next start.
+        """
         self._vhost.counters.messages_quarantined += 1
         journal = self._vhost.journal.journal
-        number, offset = location >> 32, (location & 0xFFFFFFFF) * UNIT_SIZE
+        number, offset = paged.location >> 32, (paged.location & 0xFFFFFFFF) * UNIT_SIZE
         log.error(
             "message quarantined: its record cannot be read",
             vhost=self._vhost.name,
@@ -214,6 +221,5 @@ class Pager:
             reason="it is damaged" if status == FetchStatus.DAMAGED else f"error {error}",
         )
         if status == FetchStatus.DAMAGED:
-            # A copy of it is kept, so the log does not have to.
             journal.quarantine(number, offset, QUARANTINE_SLACK_BYTES + paged.body_size)
             queue.forget(paged, position)

@@ -242,6 +242,14 @@ class Backlog:
             part.remove(position)
             self._insert(message, position, part.taken_redelivered)
 
+    def adopt(self, messages: ReadyMessages, size_bytes: cython.ulonglong) -> int:
+        """Take over messages that are ready and paged out, as long as there are no others."""
+        self._levels[0] = messages
+        self.count = messages.length()
+        self.size_bytes = size_bytes
+        self._expiries_missing = True
+        return 0
+
     def forget_everything(self) -> None:
         """Begin anew; somebody else has the parts."""
         self.count = 0
