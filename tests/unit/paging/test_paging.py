@@ -227,3 +227,15 @@ def test_more_fetches_than_the_thread_takes(tmp_path: Path) -> None:
     assert len(finished) == len(queues)
     assert broker.vhost.pager.reading_count == 0
     broker.crash()
+
+
+def test_nothing_is_read_for_nobody(broker: PagingBroker) -> None:
+    queue = broker.declare("q")
+    broker.publish(queue, count=10, size=20_000)
+    broker.settle()
+    queue.wake()
+    assert broker.vhost.pager.reading_count == 0
+    broker.crash()
+    broker.start()
+    broker.settle()
+    assert broker.vhost.queues["q"].ready_count() == 10
