@@ -25,15 +25,19 @@ class Haypile:
 
     name = "haypile"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, settings: dict[str, str] | None = None, timeout_s: float = START_TIMEOUT_S
+    ) -> None:
         command = [sys.executable, "-m", "broker", "--data-dir", str(directory / "data")]
         command += ["--listeners", "127.0.0.1:0", "--metrics-listener", "127.0.0.1:0"]
+        for name, value in (settings or {}).items():
+            command += [f"--{name}", value]
         self.process = subprocess.Popen(command, stderr=(directory / "log").open("w"))
         self.pid = self.process.pid
-        self.port = self._port(directory / "log")
+        self.port = self._port(directory / "log", timeout_s)
 
-    def _port(self, log: Path) -> int:
-        deadline = time.monotonic() + START_TIMEOUT_S
+    def _port(self, log: Path, timeout_s: float) -> int:
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and self.process.poll() is None:
             for line in log.read_text().splitlines():
                 if '"ready"' in line:

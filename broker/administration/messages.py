@@ -59,10 +59,11 @@ async def peek(
     """Return messages without disturbing them, and the position to go on from, None at the end of the queue."""
     queue = find_any_queue(vhost, queue_name)
     looked_at_max = min(count_max, CHOSEN_MAX) if matching is None else SCANNED_MAX
-    await vhost.pager.bring_in(queue, paged_positions(queue, from_position, looked_at_max, waiting=waiting))
-    chosen, following = choose(
-        queue, from_position=from_position, count_max=count_max, matching=matching, waiting=waiting
-    )
+    paged = paged_positions(queue, from_position, looked_at_max, waiting=waiting)
+    async with vhost.pager.brought_in(queue, paged):
+        chosen, following = choose(
+            queue, from_position=from_position, count_max=count_max, matching=matching, waiting=waiting
+        )
     return [_peeked(queue, one) for one in chosen], following
 
 
@@ -108,7 +109,6 @@ async def move(
     ``ChannelException`` (NOT_FOUND) for an unknown exchange, ``ValueError`` for too many positions or a bad name.
     """
     queue = find_any_queue(vhost, queue_name)
-    await vhost.pager.bring_in(queue, _checked(positions))
     target = vhost.find_exchange(exchange)
 
     def publish(message: Message) -> bool:
@@ -116,7 +116,8 @@ async def move(
         moved = _copy(message, encode_address(exchange, keys[0]), message.header)
         return _publish(vhost, vhost.find_queues(target, keys, moved), moved)
 
-    return _transfer(vhost, queue, positions, publish)
+    async with vhost.pager.brought_in(queue, _checked(positions)):
+        return _transfer(vhost, queue, positions, publish)
 
 
 async def redrive(vhost: Any, queue_name: str, positions: Sequence[int]) -> int:
@@ -126,7 +127,6 @@ async def redrive(vhost: Any, queue_name: str, positions: Sequence[int]) -> int:
     stays where it is. Returns how many have gone back. Raises ``ValueError`` for too many positions.
     """
     queue = find_any_queue(vhost, queue_name)
-    await vhost.pager.bring_in(queue, _checked(positions))
 
     def publish(message: Message) -> bool:
         fields = split_fields(message.header)
@@ -139,7 +139,8 @@ async def redrive(vhost: Any, queue_name: str, positions: Sequence[int]) -> int:
         redriven = _copy(message, address, replace_fields(message.header, kept))
         return _publish(vhost, [origin], redriven, was_in=[origin.name])
 
-    return _transfer(vhost, queue, positions, publish)
+    async with vhost.pager.brought_in(queue, _checked(positions)):
+        return _transfer(vhost, queue, positions, publish)
 
 
 def _checked(positions: Sequence[int]) -> Sequence[int]:

@@ -20,6 +20,9 @@ QUEUES_PER_TURN_MAX = 1_000
 # What a queue without consumers keeps in memory, as long as that leaves enough to page out.
 KEPT_BYTES = 64 * 1024
 
+# How much more than necessary is paged out, so that not every message that comes has to be followed by one that goes.
+SLACK_RATIO = 1 / 32
+
 
 class PageOut:
     """The memory that the messages of all virtual hosts may take, and what happens beyond.
@@ -38,6 +41,7 @@ class PageOut:
         self._unseen: list[tuple[Pager, list[Queue]]] | None = None
         self._kept_bytes = KEPT_BYTES
         self._done_in_sweep = 0
+        self._slack_bytes = int(limit_bytes * SLACK_RATIO)
         self._is_stuck = False
         self._step_wanted = False
 
@@ -63,7 +67,9 @@ class PageOut:
         while self._large and self._is_over() and left > 0 and looked_at < QUEUES_PER_TURN_MAX:
             queue, pager = self._large.popitem()
             looked_at += 1
-            left -= pager.page_out(queue, self._kept_for(queue, pager), left)
+            needed = self.budget.used_bytes - self.budget.limit_bytes + self._slack_bytes
+            kept = max(self._kept_for(queue, pager), queue.memory_bytes() - needed)
+            left -= pager.page_out(queue, kept, left)
             if left <= 0 and not queue.deleted:
                 self._large[queue] = pager
         self._done_in_sweep += PAGED_OUT_PER_TURN_MAX - left

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from broker.durability.queue_log import paged_share_units
@@ -65,6 +66,8 @@ class Pager:
         self._writing: deque[_Writing] = deque()
         self._writing_bytes = 0
         self._page_number = PAGE_NUMBER_MIN
+        # Queues that are being looked at, by how many.
+        self._held: Counter[Queue] = Counter()
         # Queues for which there was no room among those that are being read.
         self._postponed: deque[_Reading] = deque()
         # How many fetches are on their way.
@@ -84,6 +87,8 @@ class Pager:
 
     def page_out(self, queue: Queue, kept_bytes: int, count_max: int) -> int:
         """Page out messages of a queue, except for ``kept_bytes``. Returns how many are out, or on their way."""
+        if queue in self._held:
+            return 0
         unwritten: list[tuple[int, Message]] = []
         done = queue.page_out(kept_bytes, count_max, unwritten)
         return done - len(unwritten) + self._write(queue, unwritten)
@@ -148,17 +153,31 @@ class Pager:
         else:
             self._postponed.append(fetch.owner)
 
-    async def bring_in(self, queue: Queue, positions: Sequence[int]) -> None:
-        """Have the messages at ``positions`` in memory, as far as they are in the queue and can be read."""
-        if positions and queue.paged_count():
-            finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    @contextlib.asynccontextmanager
+    async def brought_in(self, queue: Queue, positions: Sequence[int]) -> AsyncIterator[None]:
+        """Have the messages at ``positions`` in memory, as far as they are in the queue and can be read.
 
-            def wake() -> None:
-                if not finished.done():
-                    finished.set_result(None)
+        Nothing of the queue is paged out until the block ends.
+        """
+        if not positions or not queue.paged_count():
+            yield
+            return
+        finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+        def wake() -> None:
+            if not finished.done():
+                finished.set_result(None)
+
+        self._held[queue] += 1
+        try:
             self.want(queue, positions, wake)
             await finished
+            yield
+        finally:
+            self._held[queue] -= 1
+            if not self._held[queue]:
+                del self._held[queue]
+            self._page_out.resume()
 
     def fetched(self, fetch: Fetch) -> None:
         """Take in what was read."""

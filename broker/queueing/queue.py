@@ -267,7 +267,8 @@ class Queue(QueueContents):
             self._ready_bytes -= len(message.body)
             self._hand_over(consumer, message, self._ready.taken_position, self._ready.taken_redelivered)
             count += 1
-        if self._ready.paged_count:
+        # Not before something was consumed: what is read for nobody would only be paged out again.
+        if count and self._ready.paged_count:
             self._read_ahead()
         return 0
 

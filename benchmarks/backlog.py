@@ -1,0 +1,202 @@
+"""A queue that nobody consumes: how fast it fills, what each message costs in memory, and how fast it drains again.
+
+usage: python -m benchmarks.backlog [--count 20000000] [--body 100] [--message-memory-bytes 0] [--no-restart]
+       [--directory PATH]
+
+Persistent messages, confirmed with at most so many in flight as ``WINDOW_LENGTH``. After they are published the broker
+is restarted and the queue is drained; then a publisher and a consumer work at once, which is the rate to compare with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.brokers import Haypile, cpu_seconds, remove, resident_bytes
+from benchmarks.generator import ACK_FRAME, FRAME_MAX_BYTES, QUEUE, READ_SIZE_BYTES, Client
+from benchmarks.queues import say
+from protocol.amqp.codec import encode_method
+from protocol.amqp.methods import BasicConsume, BasicDeliver, BasicPublish, BasicQos, ConfirmSelect, QueueDeclare
+from protocol.amqp.properties import BasicProperties, encode_properties
+from protocol.amqp.writer import OutputBuffer
+
+BLOCK_LENGTH = 2_000
+WINDOW_LENGTH = 100_000
+PREFETCH_COUNT = 10_000
+ACK_EVERY = 2_000
+SETTLING_S = 3.0
+RESTART_TIMEOUT_S = 1800
+ANSWER_TIMEOUT_S = 120
+TAG = "benchmark"
+ACK_SIZE = ACK_FRAME.size
+BASIC_ACK = (60, 80)
+
+Report = Callable[[int], None]
+
+
+class Steps:
+    """Reports the rate of every so many messages."""
+
+    def __init__(self, step: str, length: int) -> None:
+        self._step, self._length = step, length
+        self._reported = 0
+        self._begin = self._since = time.perf_counter()
+
+    def __call__(self, count: int) -> None:
+        """Take in how many messages there were so far."""
+        if count - self._reported >= self._length:
+            now = time.perf_counter()
+            say(step=self._step, messages=count, per_s=round((count - self._reported) / (now - self._since)))
+            self._reported, self._since = count, now
+
+    def end(self, count: int, **values: Any) -> float:
+        """Report the rate of the whole."""
+        rate = count / (time.perf_counter() - self._begin)
+        say(step=f"{self._step} in all", messages=count, per_s=round(rate), **values)
+        return rate
+
+
+def highest_tag(client: Client, confirmed: int) -> int:
+    """Read confirms, which are basic.ack and of the same size all; return the highest delivery tag."""
+    client.buffer += client.socket.recv(READ_SIZE_BYTES)
+    whole = len(client.buffer) // ACK_SIZE * ACK_SIZE
+    for fields in ACK_FRAME.iter_unpack(client.buffer[:whole]):
+        if fields[3:5] != BASIC_ACK:
+            raise ConnectionError(f"not a basic.ack: {fields}")
+        confirmed = max(confirmed, fields[5])
+    client.buffer = client.buffer[whole:]
+    return confirmed
+
+
+def publish(port: int, count: int, body_size: int, report: Report) -> None:
+    """Publish ``count`` messages, rounded up to whole blocks, and wait until all are confirmed."""
+    client = Client(port)
+    client.socket.settimeout(ANSWER_TIMEOUT_S)
+    client.call(1, ConfirmSelect())
+    output = OutputBuffer()
+    header = encode_properties(BasicProperties(delivery_mode=2), body_size)
+    method = encode_method(BasicPublish(routing_key=QUEUE))
+    for _ in range(BLOCK_LENGTH):
+        output.content(1, method, header, bytes(body_size), FRAME_MAX_BYTES)
+    block = output.take()
+    published = confirmed = 0
+    while confirmed < count:
+        if published < count and published + BLOCK_LENGTH - confirmed <= WINDOW_LENGTH:
+            client.socket.sendall(block)
+            published += BLOCK_LENGTH
+        else:
+            confirmed = highest_tag(client, confirmed)
+            report(confirmed)
+    client.socket.close()
+
+
+def delivery_size(body_size: int) -> int:
+    """Return how many octets a delivery has."""
+    output = OutputBuffer()
+    header = encode_properties(BasicProperties(delivery_mode=2), body_size)
+    method = BasicDeliver(consumer_tag=TAG, delivery_tag=1, exchange="", routing_key=QUEUE)
+    output.content(1, encode_method(method), header, bytes(body_size), FRAME_MAX_BYTES)
+    return len(output.take())
+
+
+def consume(port: int, count: int, body_size: int, report: Report) -> None:
+    """Consume ``count`` messages, acknowledging every ``ACK_EVERY``."""
+    client = Client(port)
+    client.socket.settimeout(ANSWER_TIMEOUT_S)
+    client.call(1, BasicQos(prefetch_count=PREFETCH_COUNT))
+    client.call(1, BasicConsume(queue=QUEUE, consumer_tag=TAG))
+    size = delivery_size(body_size)
+    view = memoryview(bytearray(READ_SIZE_BYTES * 4))
+    octets = len(client.buffer)
+    acknowledged = 0
+    while acknowledged < count:
+        octets += client.socket.recv_into(view)
+        received = octets // size
+        if received - acknowledged >= ACK_EVERY or received >= count:
+            acknowledged = received
+            client.socket.sendall(ACK_FRAME.pack(1, 1, 13, *BASIC_ACK, acknowledged, 1, 0xCE))
+            report(acknowledged)
+    # What was acknowledged is so for certain when something behind it was answered.
+    client.call(1, BasicQos(prefetch_count=1))
+    client.socket.close()
+
+
+def _nothing(_: int) -> None:
+    pass
+
+
+def live(broker: Haypile, count: int, body_size: int) -> float:
+    """Publish and consume at once; return the rate."""
+    publisher = multiprocessing.get_context("spawn").Process(
+        target=publish, args=(broker.port, count, body_size, _nothing), daemon=True
+    )
+    publisher.start()
+    began: list[tuple[Steps, int]] = []
+
+    def begin(consumed: int) -> None:
+        # Not before the publisher's process is there.
+        if not began:
+            began.append((Steps("live", count), consumed))
+
+    consume(broker.port, count, body_size, begin)
+    publisher.join()
+    steps, consumed = began[0]
+    return steps.end(count - consumed)
+
+
+def restarted(broker: Haypile, directory: Path, settings: dict[str, str]) -> Haypile:
+    """Stop the broker and start it again."""
+    begin = time.perf_counter()
+    broker.stop()
+    say(step="stop", seconds=round(time.perf_counter() - begin, 2))
+    begin = time.perf_counter()
+    broker = Haypile(directory, settings, RESTART_TIMEOUT_S)
+    seconds = round(time.perf_counter() - begin, 2)
+    cpu_s = round(cpu_seconds(broker.pid), 2)
+    say(step="restart", seconds=seconds, cpu_s=cpu_s, resident_bytes=resident_bytes(broker.pid))
+    return broker
+
+
+def main() -> None:
+    """Measure, and print a JSON line for each step."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.backlog")
+    parser.add_argument("--count", type=int, default=20_000_000)
+    parser.add_argument("--body", type=int, default=100)
+    parser.add_argument("--message-memory-bytes", type=int, default=0)
+    parser.add_argument("--directory", type=Path, default=None, help="where the data goes, which takes much room")
+    parser.add_argument("--no-restart", action="store_true", help="drain what the same broker has paged out")
+    arguments = parser.parse_args()
+    count = -(-arguments.count // BLOCK_LENGTH) * BLOCK_LENGTH
+    length = min(1_000_000, max(1, count // 5))
+    directory = Path(tempfile.mkdtemp(prefix="haypile-benchmark-", dir=arguments.directory))
+    settings = {"message-memory-bytes": str(arguments.message_memory_bytes)}
+    broker = Haypile(directory, settings)
+    try:
+        Client(broker.port).call(1, QueueDeclare(queue=QUEUE, durable=True))
+        time.sleep(SETTLING_S)
+        idle = resident_bytes(broker.pid)
+        steps = Steps("publish", length)
+        publish(broker.port, count, arguments.body, steps)
+        steps.end(count, cpu_s=round(cpu_seconds(broker.pid), 1))
+        time.sleep(SETTLING_S)
+        grown = resident_bytes(broker.pid) - idle
+        say(step="memory", idle_bytes=idle, grown_bytes=grown, bytes_per_message=round(grown / count, 1))
+        if not arguments.no_restart:
+            broker = restarted(broker, directory, settings)
+        steps = Steps("drain", length)
+        consume(broker.port, count, arguments.body, steps)
+        drained = steps.end(count)
+        rate = live(broker, min(count, 2_000_000), arguments.body)
+        say(step="compare", drain_to_live=round(drained / rate, 2))
+    finally:
+        broker.stop()
+        remove(directory)
+
+
+if __name__ == "__main__":
+    main()
