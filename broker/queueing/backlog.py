@@ -332,6 +332,13 @@ class Backlog:
                     self.expiries.push(due_ms, position)
         return 0
 
+    def inherit_expiries(self, before: "Backlog") -> None:
+        """Take over when messages that are paged out expire, as far as the time to live is as it was."""
+        if before.message_ttl_ms == self.message_ttl_ms:
+            for position, due_ms in before.expiries.times_between(0, (1 << 64) - 1).items():
+                if self._is_paged(position):
+                    self.expiries.push(due_ms, position)
+
     def take_expired(self, now: cython.ulonglong, unread: cython.bint) -> Message | PagedMessage | None:
         """Take a message whose time is over, or None; ``taken_position`` says which.
 

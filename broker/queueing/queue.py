@@ -163,6 +163,7 @@ class Queue(QueueContents):
                 backlog.offer(message, position, redelivered)
             for position, message, redelivered, not_before_ms in before.waiting.everything():
                 backlog.delay(message, position, redelivered, not_before_ms)
+            backlog.inherit_expiries(before)
         self._backlog = backlog
 
     # Publishing
