@@ -24,6 +24,8 @@ cdef class Journal:
     cdef readonly bint stuck                # the batch in flight waits for room on the disk
     cdef readonly unsigned long long housekeeping_failures
     cdef object _postponed
+    cdef object _machine
+    cdef object _filesystem
     cdef bint _saves_room
     cdef bint _closed
     cdef bint _closing
@@ -48,6 +50,7 @@ cdef class Journal:
     cpdef void retain(self, Segment segment, unsigned int units=*) noexcept
     cpdef void release(self, Segment segment, unsigned int units=*) noexcept
     cpdef Segment segment(self, unsigned long long number)
+    cpdef Segment find_segment(self, unsigned long long number)
     cpdef bint fetch(self, Fetch fetch) except -1
     cpdef bint commit(self) except -1
     cpdef object on_commit_finished(self)

@@ -18,6 +18,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from storage.cases import Case
+from storage.compactor import Compactor
 from storage.checkpoint import Checkpoint
 from storage.damage import Damage
 from storage.errors import JournalClosed, JournalFailed
@@ -97,6 +98,15 @@ cdef class Journal:
         self._housekeeper.prepare(self.current, self._capacity, self.durable_sequence)
         self._housekeeper.prepare(self._next, self._options.segment_size, self.durable_sequence)
         self._begin_segment()
+        self._machine = machine
+        self._filesystem = recovery.filesystem
+
+    def compact_with(self, mover):
+        """Have ``mover`` move what is needed out of old segments, as ``storage.compactor.Mover`` says.
+
+        The owner then tells by ``settled_sequence`` and ``supersede`` of segments what they need of later ones.
+        """
+        self._reclaimer.compactor = Compactor(mover, self._machine, self._filesystem, self._directory, self._notify())
 
     def _notify(self):
         descriptor = self.completion_fd
@@ -215,6 +225,10 @@ cdef class Journal:
     cpdef Segment segment(self, unsigned long long number):
         """Return the segment of a number. Raises KeyError if it is gone."""
         return self._reclaimer.by_number[number]
+
+    cpdef Segment find_segment(self, unsigned long long number):
+        """Return the segment of a number, None if it is gone."""
+        return self._reclaimer.by_number.get(number)
 
     cpdef bint fetch(self, Fetch fetch) except -1:
         """Have records read back that are needed and written. Returns False if too much is being read already."""
@@ -457,6 +471,8 @@ cdef class Journal:
         self._committer.stop()
         self._fetcher.stop()
         self._housekeeper.stop()
+        if self._reclaimer.compactor is not None:
+            self._reclaimer.compactor.stop()
         for _, obstacle, _ in self._housekeeper.outcomes:
             if obstacle is not None:
                 logger.warning("%s", obstacle)
@@ -471,6 +487,26 @@ cdef class Journal:
         return last if last > self.durable_batch else 0
 
     # For the metrics
+
+    @property
+    def living_bytes(self):
+        """How many bytes of the log are needed."""
+        return self._reclaimer.living_bytes()
+
+    @property
+    def log_bytes(self):
+        """How many bytes the log takes, without what is prepared for later."""
+        return self._reclaimer.log_bytes()
+
+    @property
+    def compacted_bytes(self):
+        """How many bytes were copied so that old segments could go."""
+        return self._reclaimer.compactor.moved_bytes if self._reclaimer.compactor is not None else 0
+
+    @property
+    def segments_passed_over(self):
+        """How many segments went before older ones."""
+        return self._reclaimer.passed_over
 
     @property
     def sync_count(self):

@@ -5,8 +5,9 @@ of repairs, and refuses (JournalDamaged) where files are missing. ``storage.case
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from storage.cases import LOSSES, WITH_REPAIR, Action, Case
@@ -32,13 +33,22 @@ from storage.layout import (
     spare_path,
 )
 from storage.reader import RecordReader
-from storage.record import RECLAIMED, STOPPED, search
+from storage.record import RECLAIMED, STOPPED, peek, search
 from storage.segment import Segment
 
 RECORDS_PER_READ = 1024
 FIRST_NUMBER = 1
 RECLAIMED_PAYLOAD = struct.Struct("<QQ")
 """The first segment that is needed, and the sequence of the checkpoint that stands for those before it."""
+RECLAIMED_RANGE = struct.Struct("<QQ")
+"""The first and the last of later segments that may be gone too, which follows as often as there are any."""
+
+
+def reclaimed_payload(kept: Sequence[int], checkpoint_sequence: int) -> bytes:
+    """Return what the mark says when the segments ``kept`` stay, the current one at the end."""
+    gaps = [(before + 1, after - 1) for before, after in pairwise(kept) if after - before > 1]
+    return RECLAIMED_PAYLOAD.pack(kept[0], checkpoint_sequence) + b"".join(RECLAIMED_RANGE.pack(*gap) for gap in gaps)
+
 
 ReplayedRecord = tuple[int, int, bytes, Segment]
 
@@ -107,6 +117,7 @@ class Recovery:
         self.complete = False
         self._forced = forced
         self._files: list[_SegmentFile] = []
+        self._gaps: list[tuple[int, int]] = []  # index of the file behind it, and how many records are missing
         self._bad_checkpoints: list[tuple[int, Path, HeaderError]] = []
         self._ends: list[_SegmentEnd] = []
         self._attested = 0  # the highest sequence of which a header or a checkpoint says that it was on disk
@@ -135,11 +146,14 @@ class Recovery:
             data = read_around(self.filesystem, file.path)
             done += len(data)
             identity = self._identify(file, data)
+            if index and file.number > self._files[index - 1].number + 1:
+                self._gaps.append((index, 0))
             if identity is None:
                 self._tell(done, size)
                 self._ends.append(_SegmentEnd(0, len(data), len(data)))
                 continue
             reader.begin(file.segment, data, HEADER_SIZE, identity.seed, identity.epoch)
+            self._cross_gap(index, data, identity)
             while True:
                 while records := reader.read(RECORDS_PER_READ):
                     yield from records
@@ -220,9 +234,6 @@ class Recovery:
                 self._proofs.append((proved, path))
             elif name.endswith(TEMPORARY_SUFFIX) and name.startswith((SEGMENT_PREFIX, CHECKPOINT_PREFIX)):
                 self.repairs.append(Repair(Case.TEMPORARY, path))
-        for before, after in zip(self._files, self._files[1:], strict=False):
-            for number in range(before.number + 1, after.number):
-                self._refuse(Case.NUMBER_GAP, segment_path(self.directory, number))
         for path in reversed(checkpoints):
             self._add_checkpoint(path)
         self._attested = max([self._attested, *(proved for proved, _ in self._proofs)])
@@ -272,11 +283,22 @@ class Recovery:
         self._reader.resume(end, self._reader.sequence + 1)
         return None
 
+    def _cross_gap(self, index: int, data: bytes, identity: Identity) -> None:
+        """Have the reader go on behind segments that are missing; the end tells whether they may be."""
+        if not self._gaps or self._gaps[-1][0] != index:
+            return
+        first = peek(data, HEADER_SIZE, identity.seed, identity.epoch)
+        if first is not None and first[1] > self._reader.sequence:
+            self._gaps[-1] = (index, first[1] - self._reader.sequence - 1)
+            self._reader.resume(HEADER_SIZE, first[1])
+
     def _judge(self, index: int, data: bytes, identity: Identity) -> Verdict:
         reader, later = self._reader, self._files[index + 1 :]
         # Nothing tells with which record the first segment of all begins, unless it is the first ever, and with which
         # the log goes on behind damage that goes up to the end of its segment.
         known = (reader.sequence > 0 or self._files[index].number == FIRST_NUMBER) and not self._open_ended
+        if self._gaps and self._gaps[-1][0] == index and reader.offset == HEADER_SIZE:
+            known = False
         place = Place(data, reader.offset, reader.sequence + 1, known, identity, self._attested)
         return judge(place, lambda: any(self._has_records(file) for file in later))
 
@@ -329,6 +351,7 @@ class Recovery:
         first_needed, checkpoint_needed = FIRST_NUMBER, 0
         if self._reader.reclaimed is not None:
             first_needed, checkpoint_needed = RECLAIMED_PAYLOAD.unpack_from(self._reader.reclaimed)
+        self._check_gaps()
         if self._files and self._files[0].number > first_needed:
             if any(damage.kind in (None, RECLAIMED) for damage in self.damages):
                 file = self._files[0]
@@ -346,6 +369,22 @@ class Recovery:
         self.repairs += [
             Repair(Case.CHECKPOINT_BAD_UNUSED, path) for _, path, _ in self._bad_checkpoints if path not in used
         ]
+
+    def _check_gaps(self) -> None:
+        """Refuse a log in which a segment is missing between two others, unless the last mark lets it go."""
+        payload = self._reader.reclaimed or b""
+        gone = list(RECLAIMED_RANGE.iter_unpack(payload[RECLAIMED_PAYLOAD.size :]))
+        for index, count in self._gaps:
+            file = self._files[index]
+            missing = range(self._files[index - 1].number + 1, file.number)
+            if any(first <= missing[0] and missing[-1] <= last for first, last in gone):
+                continue
+            if any(damage.kind in (None, RECLAIMED) for damage in self.damages):
+                self.damages.append(Damage(Case.GAP_UNPROVED, file.path, file.number, 0, 0))
+                continue
+            for number in missing:
+                self._refuse(Case.NUMBER_GAP, segment_path(self.directory, number))
+            self.damages.append(Damage(Case.SEQUENCE_GAP, file.path, file.number, HEADER_SIZE, 0, 0, count))
 
     def _plan(self, end: Case, kept_count: int) -> None:
         """List the repairs of the segments, the last segment first: a crash amid them must not leave a gap."""

@@ -13,12 +13,14 @@ cdef class Segment:
     ``size`` is the number of bytes in use, header included; ``last_sequence`` and ``state_sequence`` are the
     sequences of its last record and of its last state record (0: none); ``sealed`` means that nothing will be
     added. ``live`` counts who needs its records, ``live_units`` how much of them, in units of ``RECORD_UNIT_SIZE``.
+    ``settled_sequence`` is the last record that says more about its records, as far as the owner tells.
     What lies before ``written_size`` can be read back. ``seed`` and ``epoch`` are what its records are checked with.
     """
 
     def __cinit__(self, unsigned long long number, unsigned int epoch=0, unsigned int seed=0):
         self.number = number
         self.epoch = epoch
+        self.attention = True
         self.file.descriptor = -1
         self.file.seed = seed
 
@@ -34,6 +36,10 @@ cdef class Segment:
         """Count one less; ``units`` are those that were given to ``retain``."""
         self.live -= 1
         self.live_units -= units
+
+    cpdef void supersede(self) noexcept:
+        """Say that there are later copies of some of its messages in the log."""
+        self.superseded = True
 
     def seal(self):
         """Say that nothing will be added, and that everything is written."""

@@ -27,6 +27,8 @@ from storage.segment import Segment
 _PUBLISH = RECORD_KINDS["publish"]
 _SETTLE = RECORD_KINDS["settle"]
 _PUBLISH_TIMED = RECORD_KINDS["publish_timed"]
+_MOVED = RECORD_KINDS["moved"]
+_MOVED_TIMED = RECORD_KINDS["moved_timed"]
 _RETURN = RECORD_KINDS["return"]
 _SEEN = RECORD_KINDS["seen"]
 _DEFINITION = RECORD_KINDS["definition"]
@@ -40,12 +42,13 @@ RECOVERED_PREFIX = "haypile.recovered."
 
 @dataclass(slots=True)
 class ReplayedQueue:
-    """A queue, and its messages by position, in order."""
+    """A queue, and its messages by position, which are ``in_order`` unless one was moved."""
 
     definition: QueueDeclared
     next_position: int = 1
     delivered_position: int = 0
     messages: dict[int, tuple[Message, Segment]] = field(default_factory=dict)
+    in_order: bool = True
     returns: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Of messages that came back: how often, and the time before which they wait, in milliseconds since 1970."""
 
@@ -59,6 +62,16 @@ class ReplayedQueue:
         else:
             self.messages = {at: held for at, held in self.messages.items() if not first <= at <= last}
             self.returns = {at: held for at, held in self.returns.items() if not first <= at <= last}
+
+    def move(self, position: int, message: Message, segment: Segment) -> None:
+        """Take in a later copy of the message at a position, whether or not the earlier one is still there."""
+        before = self.messages.get(position)
+        if before is not None:
+            before[1].supersede()
+        elif position < self.next_position:
+            self.in_order = False
+        self.messages[position] = (message, segment)
+        self.next_position = max(self.next_position, position + 1)
 
 
 class Replay:
@@ -106,6 +119,12 @@ class Replay:
                     if queue is not None:
                         queue.messages[position] = (message, segment)
                         queue.next_position = max(queue.next_position, position + 1)
+            elif kind in (_MOVED, _MOVED_TIMED):
+                targets, message = decode_publish(payload, kind == _MOVED_TIMED)
+                for number, position in targets:
+                    queue = queues.get(number) or self._recover_queue(number)
+                    if queue is not None:
+                        queue.move(position, message, segment)
             elif kind == _SETTLE:
                 number, delivered_position, ranges = decode_settle(payload)
                 queue = queues.get(number)

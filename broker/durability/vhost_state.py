@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from broker.durability.definitions import (
@@ -64,7 +65,8 @@ def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[
         log=queue_log,
     )
     queue_log.restore_delivered(replayed.delivered_position)
-    for position, (message, segment) in replayed.messages.items():
+    messages = replayed.messages.items()
+    for position, (message, segment) in messages if replayed.in_order else sorted(messages, key=itemgetter(0)):
         queue_log.restore(message, segment)
         count, not_before_ms = replayed.returns.get(position, (0, 0))
         queue.restore(message, position, position <= replayed.delivered_position, count, not_before_ms)

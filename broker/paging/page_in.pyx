@@ -3,12 +3,15 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp, memcpy
 
-from broker.durability.queue_log cimport RECORD_PAGED, RECORD_PUBLISH, RECORD_PUBLISH_TIMED, VirtualHostJournal
+from broker.durability.queue_log cimport (
+    RECORD_MOVED, RECORD_MOVED_TIMED, RECORD_PAGED, RECORD_PUBLISH, RECORD_PUBLISH_TIMED, VirtualHostJournal,
+)
 from broker.queueing.contents cimport QueueContents
 from broker.queueing.message cimport Message, new_message
 from protocol.amqp.header_fields cimport find_traits
 from storage.fetcher cimport DAMAGED, NOT_READ, READ, Fetch, FetchItem
 from storage.record cimport RECORD_HEADER_SIZE, RecordHeader
+from storage.segment cimport Segment
 
 
 cdef enum:
@@ -39,12 +42,12 @@ cdef bint find_content(
     cdef bint held = False
     content.published_at_ms = 0
     content.persistent = True
-    if record.kind == RECORD_PUBLISH_TIMED:
+    if record.kind == RECORD_PUBLISH_TIMED or record.kind == RECORD_MOVED_TIMED:
         if end - at < 8:
             return False
         memcpy(&content.published_at_ms, at, 8)
         at += 8
-    if record.kind == RECORD_PUBLISH or record.kind == RECORD_PUBLISH_TIMED:
+    if record.kind in (RECORD_PUBLISH, RECORD_PUBLISH_TIMED, RECORD_MOVED, RECORD_MOVED_TIMED):
         if end - at < 4:
             return False
         memcpy(&queue_count, at, 4)
@@ -97,6 +100,7 @@ def take_in(Fetch fetch not None, QueueContents contents not None, VirtualHostJo
     cdef RecordHeader *record
     cdef Content content
     cdef Message message
+    cdef Segment segment
     cdef bytes address = None, header = None, before
     cdef unsigned int traits = 0, share_units
     cdef unsigned int number = contents.log.number if contents.log is not None else contents.page_number
@@ -107,6 +111,10 @@ def take_in(Fetch fetch not None, QueueContents contents not None, VirtualHostJo
             continue
         if item.status != READ:
             troubles.append((item.position, item.location, item.status, item.error))
+            continue
+        segment = journal.journal.find_segment(item.location >> 32)
+        if segment is None:
+            # It went to another place while it was being read, or for good.
             continue
         record = fetch.record(index)
         if not find_content(record, number, item.position, &content):
@@ -123,7 +131,7 @@ def take_in(Fetch fetch not None, QueueContents contents not None, VirtualHostJo
         )
         message.published_at_ms = content.published_at_ms
         if record.kind != RECORD_PAGED:
-            message.segment = journal.journal.segment(item.location >> 32)
+            message.segment = segment
             message.offset_units = <unsigned int>item.location
         if contents.page_in(item.position, item.location, message) and record.kind == RECORD_PAGED:
             share_units = message.share_units

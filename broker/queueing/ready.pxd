@@ -57,7 +57,11 @@ cdef class ReadyMessages(EntryBlocks):
     cdef bint page_in(self, unsigned long long position, unsigned long long location, Message message) except -1
     cdef Py_ssize_t collect_paged(self, Fetch fetch, Py_ssize_t count_max, long long size_max_bytes) except -1
     cdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1
-    cdef bint relocate(self, unsigned long long position, unsigned long long before, unsigned long long after) noexcept
+    cdef bint relocate(
+        self, unsigned long long position, unsigned long long before, unsigned long long after, unsigned int share_units
+    ) noexcept
+    cdef Message message_at(self, unsigned long long position)
+    cdef unsigned long long location_at(self, unsigned long long position, unsigned int *share_units) noexcept
 
     cdef int _replace(
         self, ReadyEntry *entry, ReadyBlock *block, Message message, unsigned long long location,
