@@ -24,6 +24,7 @@ from broker.durability.definitions import (
     Unbound,
     encode,
 )
+from broker.durability.message_replay import MessageReplay
 from broker.durability.mover import EvacuationMover
 from broker.durability.queue_log import QueueLog, VirtualHostJournal
 from broker.durability.replay import Replay
@@ -156,7 +157,7 @@ class VirtualHost(QueueHost):
         replay = Replay()
         if recovery.checkpoint is not None:
             replay.take_checkpoint(recovery.checkpoint.payload)
-        replay.take_records(recovery.records())
+        recovery.replay(replay.messages)
         for repair in recovery.repairs:
             log.info("journal recovered", vhost=name, repair=str(repair))
         damage = DamageReport(name)
@@ -168,13 +169,14 @@ class VirtualHost(QueueHost):
             failed=lambda error: on_failure(name, error),
             fetched=lambda fetch: opened[0].pager.fetched(fetch),
             snapshot=lambda: snapshot_in_slices(opened[0]),
+            replayer=MessageReplay(None),
             options=options,
             machine=machine,
         )
         vhost = cls(name, journal, turn, counters, page_out)
         vhost.damage = damage
         opened.append(vhost)
-        vhost_state.restore(vhost, replay)
+        vhost_state.restore(vhost, replay, machine.disk)
         vhost.recovered_queues = [replay.queues[number].definition.name for number in replay.recovered]
         return vhost
 

@@ -64,6 +64,11 @@ class Case(Enum):
     CHECKPOINT_MISSING = (Action.REFUSE, "segments were reclaimed because of a checkpoint that is not there")
     CHECKPOINT_NEWER = (Action.REFUSE, "a later version of the program wrote the checkpoint")
 
+    # Of indexes. They can always be made again.
+    INDEX_USED = (Action.KEEP, "the index of a segment, which is read instead of it")
+    INDEX_BAD = (Action.REMOVE, "an index that is damaged, or not that of the segment; it is made again")
+    INDEX_ORPHAN = (Action.REMOVE, "the index of a segment that is gone")
+
     # Of other files.
     SPARE = (Action.KEEP, "a file to be overwritten")
     PROOF = (Action.KEEP, "a note that records had been on disk, which nothing else says")

@@ -1,5 +1,6 @@
 """The file work that nobody waits for: segments prepared ahead and given back, checkpoints written."""
 
+import contextlib
 import errno
 import logging
 from collections import deque
@@ -11,10 +12,20 @@ from storage.checkpoint import Checkpoint, write_checkpoint
 from storage.committer import Committer
 from storage.damage import Damage, keep_copies
 from storage.filesystem import Filesystem
-from storage.layout import TEMPORARY_SUFFIX, SegmentHeader, checkpoint_path, segment_path, spare_path
+from storage.index import write_index
+from storage.layout import (
+    INDEX_SUFFIX,
+    TEMPORARY_SUFFIX,
+    HeaderError,
+    SegmentHeader,
+    checkpoint_path,
+    segment_path,
+    spare_path,
+)
 from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.postponed import Obstacle, Outcome
+from storage.replayer import Replayer
 from storage.segment import Segment
 
 FILL_STEP_SIZE = 1 << 20
@@ -78,6 +89,10 @@ class Housekeeper:
     def finish(self, segment: Segment) -> None:
         """Close the file of a segment that is sealed and on disk."""
         self._worker.put(partial(self._finish, segment.number, segment.size))
+
+    def index(self, segment: Segment, replayer: Replayer) -> None:
+        """Write the index of a segment that is sealed and on disk."""
+        self._worker.put(partial(self._index, segment.number, segment.size, replayer))
 
     def reclaim(self, numbers: list[int]) -> None:
         """Remove segments, or keep their files as spares."""
@@ -236,6 +251,8 @@ class Housekeeper:
             self._tell(Outcome(REMOVAL, None))
 
     def _remove(self, path: Path, spare: Path) -> Path | None:
+        with contextlib.suppress(FileNotFoundError):
+            self._filesystem.remove(path.with_name(path.name + INDEX_SUFFIX))
         if self._has_use_for(path) and spare not in self._spares:
             self._filesystem.rename(path, spare)
             return spare
@@ -247,6 +264,17 @@ class Housekeeper:
         self._spare_files_max = min(usual, SPARE_FILES_MAX_WHEN_LOW) if low else usual
         while len(self._spares) > self._spare_files_max:
             self._discard(self._spares.pop())
+
+    def _index(self, number: int, end: int, replayer: Replayer) -> None:
+        try:
+            if not write_index(self._filesystem, self._directory, number, end, replayer):
+                logger.warning("no index for segment %d: its records cannot be read", number)
+        except FileNotFoundError:
+            # Nothing in it is needed any more, and it is gone.
+            pass
+        except (OSError, HeaderError) as error:
+            # The next start reads the segment instead.
+            logger.warning("no index for segment %d: %s", number, error)
 
     def _quarantine(self, damage: Damage) -> None:
         try:

@@ -43,6 +43,7 @@ cdef class Journal:
     cdef object _durable_callback
     cdef object _failed_callback
     cdef object _fetched_callback
+    cdef object _replayer
 
     cdef unsigned char *reserve(self, unsigned char kind, Py_ssize_t payload_size) except NULL
     cdef unsigned long long seal(self, bint unit_ends) except? 0
@@ -52,6 +53,7 @@ cdef class Journal:
     cpdef Segment segment(self, unsigned long long number)
     cpdef Segment find_segment(self, unsigned long long number)
     cpdef bint fetch(self, Fetch fetch) except -1
+    cpdef int add_sources(self, Fetch fetch) except -1
     cpdef bint commit(self) except -1
     cpdef object on_commit_finished(self)
 

@@ -10,6 +10,7 @@ from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.postponed import Obstacle
 from storage.recovery import Recovery
+from storage.replayer import Replayer
 from storage.segment import Segment
 
 @final
@@ -34,6 +35,7 @@ class Journal:
         failed: Callable[[JournalFailed], object],
         snapshot: Callable[[], Generator[None, None, Sequence[bytes]]] | None = None,
         fetched: Callable[[Fetch], object] | None = None,
+        replayer: Replayer | None = None,
         options: JournalOptions | None = None,
         disk: Disk | None = None,
         machine: Machine | None = None,
@@ -60,6 +62,8 @@ class Journal:
     def segments_passed_over(self) -> int: ...
     def fetch(self, fetch: Fetch) -> bool:
         """Have records read back; ``fetched`` is called with them. Returns False if too much is being read."""
+    def add_sources(self, fetch: Fetch) -> None:
+        """Tell a fetch that goes another way what it has to know of the segments."""
     @property
     def directory(self) -> Path: ...
     def quarantine(self, number: int, offset: int, size: int) -> None:

@@ -59,13 +59,15 @@ cdef class Journal:
     the owner's whole state, one slice each time it is resumed, and returns the pieces; without it, segments with state
     records stay. A slice is taken in each call of ``on_commit_finished``, and the state may change between two: each
     part of it may be as it was at any time since the generator was made, as the state records since then are replayed
-    over it. Threads, time and chance are those of the ``machine``; ``disk`` takes the place of its disk.
+    over it. With a ``replayer``, sealed segments get an index, of which it writes the summaries. Threads, time and
+    chance are those of the ``machine``; ``disk`` takes the place of its disk.
 
     Raises OSError if the directory cannot be repaired. All methods are for one thread.
     """
 
     def __init__(
-        self, recovery, *, durable, failed, snapshot=None, fetched=None, options=None, disk=None, machine=None
+        self, recovery, *, durable, failed, snapshot=None, fetched=None, replayer=None, options=None,
+        disk=None, machine=None
     ):
         recovery.apply()
         self._directory = recovery.directory
@@ -73,6 +75,7 @@ cdef class Journal:
         self._durable_callback = durable
         self._failed_callback = failed
         self._fetched_callback = fetched
+        self._replayer = replayer
         self._epoch = recovery.epoch + 1
         self.sequence = self.durable_sequence = recovery.sequence
         self.open_batch = 1
@@ -92,6 +95,8 @@ cdef class Journal:
             machine, recovery.filesystem, self._directory, self._options, self._epoch, self._committer, self._notify()
         )
         self._housekeeper.adopt(recovery.spares)
+        for segment in recovery.unindexed:
+            self._index(segment)
         self._capacity = self._options.segment_size if recovery.spares else self._options.first_segment_size
         self.current = Segment(recovery.next_number, self._epoch)
         self._next = Segment(recovery.next_number + 1, self._epoch)
@@ -232,13 +237,18 @@ cdef class Journal:
 
     cpdef bint fetch(self, Fetch fetch) except -1:
         """Have records read back that are needed and written. Returns False if too much is being read already."""
+        self.add_sources(fetch)
+        return self._fetcher.submit(fetch)
+
+    cpdef int add_sources(self, Fetch fetch) except -1:
+        """Tell a fetch what it has to know of the segments."""
         cdef Py_ssize_t index
         cdef uint64_t number
         for index in range(fetch.work.count):
             number = fetch.work.items[index].location >> 32
             if not fetch.knows(number):
                 fetch.add_source(self._reclaimer.by_number[number])
-        return self._fetcher.submit(fetch)
+        return 0
 
     @property
     def directory(self):
@@ -367,8 +377,13 @@ cdef class Journal:
             if segment.last_sequence > self.durable_sequence:
                 break
             self._housekeeper.finish(segment)
+            self._index(segment)
             kept.unfinished += 1
         return 0
+
+    def _index(self, segment):
+        if self._replayer is not None and segment.size > SEGMENT_HEADER_SIZE:
+            self._housekeeper.index(segment, self._replayer)
 
     # A full disk, and file work that failed
 
@@ -438,7 +453,8 @@ cdef class Journal:
         if self._flush() and not self._unit_open:
             # In a batch of its own, so that it is the proof that everything before had been on disk.
             self._append_mark(KIND_STOPPED, b"")
-            self._flush()
+            if self._flush():
+                self._index(self.current)
         if self.stuck:
             logger.error("closed without room: %d bytes that were not confirmed are lost",
                          self._other.size + self._batch.size)

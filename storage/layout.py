@@ -22,6 +22,7 @@ SEGMENT_PREFIX = "segment-"
 CHECKPOINT_PREFIX = "checkpoint-"
 SPARE_PREFIX = "spare-"
 PROOF_PREFIX = "proof-"
+INDEX_SUFFIX = ".index"
 TEMPORARY_SUFFIX = ".tmp"
 NUMBER_DIGITS = 16
 
@@ -70,7 +71,7 @@ class SegmentHeader:
     @classmethod
     def decode(cls, data: bytes) -> "SegmentHeader":
         """Read a header. Raises HeaderError."""
-        _check_header(data, SEGMENT_MAGIC)
+        check_header(data, SEGMENT_MAGIC)
         _, _, _, file_id, number, durable, epoch, _, created_us, _ = _SEGMENT.unpack_from(data)
         return cls(file_id, number, durable, epoch, created_us)
 
@@ -101,12 +102,13 @@ class CheckpointHeader:
     @classmethod
     def decode(cls, data: bytes) -> "CheckpointHeader":
         """Read a header. Raises HeaderError."""
-        _check_header(data, CHECKPOINT_MAGIC)
+        check_header(data, CHECKPOINT_MAGIC)
         _, _, _, sequence, payload_size, epoch, _, created_us, payload_checksum, newest = _CHECKPOINT.unpack_from(data)
         return cls(sequence, payload_size, epoch, created_us, payload_checksum, newest)
 
 
-def _check_header(data: bytes, magic: bytes) -> None:
+def check_header(data: bytes, magic: bytes) -> None:
+    """Check what all headers have in common. Raises HeaderError."""
     if len(data) < HEADER_SIZE:
         raise HeaderError("short", f"the header has {len(data)} bytes instead of {HEADER_SIZE}")
     if not data.startswith(magic):
@@ -147,6 +149,11 @@ def spare_path(directory: Path, number: int) -> Path:
 def proof_path(directory: Path, sequence: int) -> Path:
     """Return where the empty file is whose name says that everything up to that sequence had been on disk."""
     return directory / f"{PROOF_PREFIX}{sequence:0{NUMBER_DIGITS}}"
+
+
+def index_path(directory: Path, number: int) -> Path:
+    """Return where the index of the segment of that number is."""
+    return directory / f"{SEGMENT_PREFIX}{number:0{NUMBER_DIGITS}}{INDEX_SUFFIX}"
 
 
 def number_in(name: str, prefix: str) -> int | None:

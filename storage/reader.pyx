@@ -4,11 +4,13 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t, uint64_t
 
+from storage.index_stream cimport get_varint
 from storage.record cimport (
     FLAG_UNIT_ENDS, KIND_MARK_MIN, KIND_RECLAIMED, KIND_STATE_MIN, RECORD_HEADER_SIZE, RecordHeader,
     record_is_valid, record_size,
 )
-from storage.segment cimport Segment
+from storage.replayer cimport Replayer
+from storage.segment cimport RECORD_UNIT_SIZE, Segment
 
 
 @cython.final
@@ -69,8 +71,17 @@ cdef class RecordReader:
         self.sequence = sequence - 1
         self._segment.size = offset
 
+    def leap(self, unsigned long long sequence):
+        """Go on with the record ``sequence``, behind segments that were not needed. Returns what is left of a unit."""
+        left = self._finished + self._pending
+        self._finished = []
+        self._pending = []
+        self.unit_segment = None
+        self.sequence = sequence - 1
+        return left
+
     def read(self, Py_ssize_t count_max):
-        """Return the next records as (kind, sequence, payload, segment), about ``count_max`` or a unit of more.
+        """Return the next records as (kind, sequence, payload, segment, offset), ``count_max`` or a unit of more.
 
         An empty list means that the segment's whole records have all been read.
         """
@@ -111,6 +122,7 @@ cdef class RecordReader:
                             <const char *>header + RECORD_HEADER_SIZE, header.payload_size
                         ),
                         segment,
+                        self.offset,
                     ))
                 if header.flags & FLAG_UNIT_ENDS:
                     self.unit_segment = None
@@ -122,3 +134,58 @@ cdef class RecordReader:
             segment.last_sequence = header.sequence
             segment.size = self.offset
         return records
+
+    def replay_index(
+        self, Segment segment not None, bytes stream not None, Py_ssize_t offset, unsigned long long first_sequence,
+        Replayer replayer not None
+    ):
+        """Go on with a segment of which ``stream`` is the content of its index, and hand out its summaries.
+
+        Raises ValueError where the stream is not whole; what was handed out then is not to be used.
+        """
+        cdef const unsigned char *at = stream
+        cdef const unsigned char *end = at + len(stream)
+        cdef uint64_t sequence = first_sequence
+        cdef uint64_t record_units = 0, size = 0
+        cdef unsigned char kind, flags
+        self.mark = 0
+        while at < end:
+            at = get_varint(at, end, &record_units)
+            if at is NULL or end - at < 2:
+                raise ValueError("the index ends within an entry")
+            kind, flags = at[0], at[1]
+            at = get_varint(at + 2, end, &size)
+            if at is NULL or <uint64_t>(end - at) < size:
+                raise ValueError("the index ends within an entry")
+            if kind >= KIND_MARK_MIN:
+                if kind == KIND_RECLAIMED:
+                    self.reclaimed = at[:size]
+                else:
+                    self.mark = kind
+            else:
+                if self.unit_segment is None and not flags & FLAG_UNIT_ENDS:
+                    self.unit_segment = segment
+                    self.unit_offset = offset
+                    self.unit_sequence = sequence - 1
+                if kind >= KIND_STATE_MIN:
+                    segment.state_sequence = sequence
+                if kind < KIND_STATE_MIN or sequence > self._state_through:
+                    if self.unit_segment is None:
+                        replayer.take(
+                            kind, sequence, at, size, segment, <uint32_t>(offset // RECORD_UNIT_SIZE),
+                            <uint32_t>record_units,
+                        )
+                    else:
+                        self._pending.append((
+                            kind, sequence, PyBytes_FromStringAndSize(<const char *>at, size), segment,
+                            offset // RECORD_UNIT_SIZE, record_units,
+                        ))
+                if flags & FLAG_UNIT_ENDS and self.unit_segment is not None:
+                    self.unit_segment = None
+                    replayer.take_records(self._pending)
+                    self._pending.clear()
+            at += size
+            offset += <Py_ssize_t>record_units * RECORD_UNIT_SIZE
+            self.sequence = segment.last_sequence = sequence
+            sequence += 1
+            segment.size = self.offset = offset

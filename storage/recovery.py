@@ -9,17 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from storage.cases import LOSSES, WITH_REPAIR, Action, Case
 from storage.checkpoint import Checkpoint, read_checkpoint
 from storage.damage import Damage, keep_copies, read_around
 from storage.errors import FormatTooNew, JournalDamaged
 from storage.filesystem import Filesystem, LocalFilesystem
+from storage.index import Index
 from storage.judge import Identity, Place, Verdict, identify, judge
 from storage.layout import (
     CHECKPOINT_PREFIX,
     FORMAT_VERSION,
     HEADER_SIZE,
+    INDEX_SUFFIX,
     PROOF_PREFIX,
     SEGMENT_PREFIX,
     SPARE_PREFIX,
@@ -27,6 +30,7 @@ from storage.layout import (
     HeaderError,
     SegmentHeader,
     checkpoint_path,
+    index_path,
     number_in,
     proof_path,
     segment_path,
@@ -34,6 +38,7 @@ from storage.layout import (
 )
 from storage.reader import RecordReader
 from storage.record import RECLAIMED, STOPPED, peek, search
+from storage.replayer import Replayer
 from storage.segment import Segment
 
 RECORDS_PER_READ = 1024
@@ -76,7 +81,11 @@ class _SegmentFile:
     path: Path
     number: int
     segment: Segment
-    durable: int
+    header: SegmentHeader | None  # None if it is damaged
+
+    @property
+    def durable(self) -> int:
+        return self.header.durable if self.header is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,9 @@ class Recovery:
     Raises JournalDamaged, FormatTooNew or OSError, from the constructor or from within ``records()``; what was
     handed out before is then not to be used. ``forced`` goes on where JournalDamaged would be raised, and notes in
     ``overcome`` what it went over.
+
+    ``replay`` does as ``records``, from the indexes of sealed segments as far as there are any; ``unindexed`` are the
+    segments that had to be read.
 
     ``segments`` are those with records in them, in order: the owner calls ``retain`` and ``release`` on them as
     it does on those of a journal. ``sequence`` is that of the last record, ``epoch`` the highest one found,
@@ -123,6 +135,8 @@ class Recovery:
         self._attested = 0  # the highest sequence of which a header or a checkpoint says that it was on disk
         self._proofs: list[tuple[int, Path]] = []
         self._proof_needed = False
+        self._indexes: set[int] = set()
+        self.unindexed: list[Segment] = []
         self._open_ended = False  # how many records the last damage has cost is not known yet
         self._list()
         self._reader = RecordReader(self.checkpoint_sequence)
@@ -139,28 +153,54 @@ class Recovery:
 
     def records(self) -> Iterator[ReplayedRecord]:
         """Hand out each record that the checkpoint does not cover, as (kind, sequence, payload, segment), in order."""
+        for records in self._read(None):
+            for record in records:
+                yield record[:4]
+
+    def replay(self, replayer: Replayer) -> None:
+        """Have ``replayer`` take in each record that the checkpoint does not cover, in order.
+
+        Segments that have an index are not read, so damage in them is found when their records are.
+        """
+        for records in self._read(replayer):
+            replayer.take_records(records)
+
+    def _read(self, replayer: Replayer | None) -> Iterator[list[Any]]:
+        """Go through all segments, and hand out the records of those that have to be read."""
         reader = self._reader
         end = Case.SEGMENT_COMPLETE
         done, size = 0, sum(self.filesystem.size(file.path) for file in self._files)
-        for index, file in enumerate(self._files):
+        for place, file in enumerate(self._files):
+            index = self._index_of(file)
+            gap = place > 0 and file.number > self._files[place - 1].number + 1
+            if gap:
+                self._gaps.append((place, 0))
+            if gap and index is not None and replayer is not None:
+                yield self._leap(index.first_sequence)
+            if index is not None and replayer is not None and self._replay_index(file, index, replayer):
+                done += self.filesystem.size(file.path)
+                self._tell(done, size)
+                continue
+            if index is None:
+                self.unindexed.append(file.segment)
             data = read_around(self.filesystem, file.path)
             done += len(data)
             identity = self._identify(file, data)
-            if index and file.number > self._files[index - 1].number + 1:
-                self._gaps.append((index, 0))
             if identity is None:
                 self._tell(done, size)
                 self._ends.append(_SegmentEnd(0, len(data), len(data)))
                 continue
+            first = peek(data, HEADER_SIZE, identity.seed, identity.epoch) if gap else None
+            if first is not None:
+                yield self._leap(first[1])
             reader.begin(file.segment, data, HEADER_SIZE, identity.seed, identity.epoch)
-            self._cross_gap(index, data, identity)
             while True:
                 while records := reader.read(RECORDS_PER_READ):
-                    yield from records
+                    yield records
                 if reader.mark or reader.offset >= len(data):
                     end = Case.SEGMENT_COMPLETE
                     break
-                verdict = self._judge(index, data, identity)
+                verdict = self._judge(place, data, identity)
                 end = verdict.case
                 if end is Case.SEQUENCE_REPEATED:
                     self._refuse(end, file.path, reader.offset)
@@ -176,9 +216,41 @@ class Recovery:
             if end is not Case.SEGMENT_COMPLETE:
                 break
         # What a unit left behind that damage had cut short.
-        yield from reader.read(RECORDS_PER_READ) if self._open_ended else ()
+        if self._open_ended:
+            yield reader.read(RECORDS_PER_READ)
         self._conclude(end)
         self.complete = True
+
+    def _index_of(self, file: _SegmentFile) -> Index | None:
+        """Return the index of a segment, if there is one that can be believed."""
+        if file.number not in self._indexes or file.header is None:
+            return None
+        path = index_path(self.directory, file.number)
+        try:
+            index = Index.decode(self.filesystem.read(path))
+        except HeaderError as error:
+            if error.problem == "newer":
+                raise FormatTooNew(Case.HEADER_NEWER.name, path, error.version, FORMAT_VERSION) from error
+        except (ValueError, OSError):
+            pass
+        else:
+            size = self.filesystem.size(file.path)
+            if index.file_id == file.header.file_id and index.end <= size and (index.mark or index.end == size):
+                return index
+        self.repairs.append(Repair(Case.INDEX_BAD, path))
+        return None
+
+    def _replay_index(self, file: _SegmentFile, index: Index, replayer: Replayer) -> bool:
+        """Take a segment's records from its index. Returns False if they do not go on where those before ended."""
+        reader = self._reader
+        if file.header is None or self._open_ended:
+            return False
+        if reader.sequence and index.first_sequence != reader.sequence + 1:
+            return False
+        file.segment.be_checked_with(file.header.seed, file.header.epoch)
+        reader.replay_index(file.segment, index.stream, HEADER_SIZE, index.first_sequence, replayer)
+        self._ends.append(_SegmentEnd(index.mark, index.batch_offset, index.end))
+        return True
 
     def apply(self) -> None:
         """Carry out the repairs, and bring on disk what was read. Raises OSError."""
@@ -230,29 +302,34 @@ class Recovery:
                 checkpoints.append(path)
             elif number_in(name, SPARE_PREFIX) is not None:
                 self.spares.append(path)
+            elif name.endswith(INDEX_SUFFIX) and (number := number_in(name.removesuffix(INDEX_SUFFIX), SEGMENT_PREFIX)):
+                self._indexes.add(number)
             elif (proved := number_in(name, PROOF_PREFIX)) is not None:
                 self._proofs.append((proved, path))
             elif name.endswith(TEMPORARY_SUFFIX) and name.startswith((SEGMENT_PREFIX, CHECKPOINT_PREFIX)):
                 self.repairs.append(Repair(Case.TEMPORARY, path))
+        for number in sorted(self._indexes - {file.number for file in self._files}):
+            self._indexes.remove(number)
+            self.repairs.append(Repair(Case.INDEX_ORPHAN, index_path(self.directory, number)))
         for path in reversed(checkpoints):
             self._add_checkpoint(path)
         self._attested = max([self._attested, *(proved for proved, _ in self._proofs)])
 
     def _add_segment(self, path: Path, number: int) -> None:
+        header: SegmentHeader | None
         try:
             header = SegmentHeader.decode(read_around(self.filesystem, path, HEADER_SIZE))
         except HeaderError as error:
             if error.problem == "newer":
                 raise FormatTooNew(Case.HEADER_NEWER.name, path, error.version, FORMAT_VERSION) from error
-            durable = 0
+            header = None
         else:
             if header.number != number:
                 self._refuse(Case.HEADER_NUMBER, path)
                 return
-            durable = header.durable
-            self._attested = max(self._attested, durable)
+            self._attested = max(self._attested, header.durable)
             self.epoch = max(self.epoch, header.epoch)
-        self._files.append(_SegmentFile(path, number, Segment(number), durable))
+        self._files.append(_SegmentFile(path, number, Segment(number), header))
 
     def _add_checkpoint(self, path: Path) -> None:
         if self.checkpoint is not None:
@@ -283,14 +360,13 @@ class Recovery:
         self._reader.resume(end, self._reader.sequence + 1)
         return None
 
-    def _cross_gap(self, index: int, data: bytes, identity: Identity) -> None:
-        """Have the reader go on behind segments that are missing; the end tells whether they may be."""
-        if not self._gaps or self._gaps[-1][0] != index:
-            return
-        first = peek(data, HEADER_SIZE, identity.seed, identity.epoch)
-        if first is not None and first[1] > self._reader.sequence:
-            self._gaps[-1] = (index, first[1] - self._reader.sequence - 1)
-            self._reader.resume(HEADER_SIZE, first[1])
+    def _leap(self, sequence: int) -> list[Any]:
+        """Go on behind missing segments; the end tells whether they may be. Returns what a unit left before them."""
+        if self._open_ended or sequence <= self._reader.sequence:
+            return []
+        self._gaps[-1] = (self._gaps[-1][0], sequence - self._reader.sequence - 1)
+        left: list[Any] = self._reader.leap(sequence)
+        return left
 
     def _judge(self, index: int, data: bytes, identity: Identity) -> Verdict:
         reader, later = self._reader, self._files[index + 1 :]

@@ -41,6 +41,16 @@ cdef class Segment:
         """Say that there are later copies of some of its messages in the log."""
         self.superseded = True
 
+    @property
+    def seed(self):
+        """What the checksums of its records begin with, once its file is prepared."""
+        return self.file.seed
+
+    def be_checked_with(self, unsigned int seed, unsigned int epoch):
+        """Say what its records are checked with."""
+        self.file.seed = seed
+        self.epoch = epoch
+
     def seal(self):
         """Say that nothing will be added, and that everything is written."""
         self.sealed = True

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-
 from broker.durability.definitions import (
     Bound,
     ExchangeDeclared,
@@ -19,17 +16,10 @@ from broker.durability.definitions import (
     decode_seen,
     decode_snapshot,
 )
-from broker.durability.queue_log import RECORD_KINDS, decode_publish, decode_return, decode_settle
-from broker.queueing.message import Message
+from broker.durability.message_replay import MessageReplay, ReplayedQueue
+from broker.durability.queue_log import RECORD_KINDS
 from protocol.amqp.field_table import encode_table
-from storage.segment import Segment
 
-_PUBLISH = RECORD_KINDS["publish"]
-_SETTLE = RECORD_KINDS["settle"]
-_PUBLISH_TIMED = RECORD_KINDS["publish_timed"]
-_MOVED = RECORD_KINDS["moved"]
-_MOVED_TIMED = RECORD_KINDS["moved_timed"]
-_RETURN = RECORD_KINDS["return"]
 _SEEN = RECORD_KINDS["seen"]
 _DEFINITION = RECORD_KINDS["definition"]
 
@@ -38,40 +28,6 @@ BindingKey = tuple[str, str, bool, str, bytes]
 """Source, destination, whether that is an exchange, routing key, and arguments."""
 RECOVERED_PREFIX = "haypile.recovered."
 """What the names of queues begin with whose declaration is lost; their number in the journal follows."""
-
-
-@dataclass(slots=True)
-class ReplayedQueue:
-    """A queue, and its messages by position, which are ``in_order`` unless one was moved."""
-
-    definition: QueueDeclared
-    next_position: int = 1
-    delivered_position: int = 0
-    messages: dict[int, tuple[Message, Segment]] = field(default_factory=dict)
-    in_order: bool = True
-    returns: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """Of messages that came back: how often, and the time before which they wait, in milliseconds since 1970."""
-
-    def settle(self, first: int, last: int) -> None:
-        """Drop the messages at the positions ``first`` to ``last``."""
-        self.next_position = max(self.next_position, last + 1)
-        if last - first < len(self.messages):
-            for position in range(first, last + 1):
-                self.messages.pop(position, None)
-                self.returns.pop(position, None)
-        else:
-            self.messages = {at: held for at, held in self.messages.items() if not first <= at <= last}
-            self.returns = {at: held for at, held in self.returns.items() if not first <= at <= last}
-
-    def move(self, position: int, message: Message, segment: Segment) -> None:
-        """Take in a later copy of the message at a position, whether or not the earlier one is still there."""
-        before = self.messages.get(position)
-        if before is not None:
-            before[1].supersede()
-        elif position < self.next_position:
-            self.in_order = False
-        self.messages[position] = (message, segment)
-        self.next_position = max(self.next_position, position + 1)
 
 
 class Replay:
@@ -86,7 +42,8 @@ class Replay:
 
     def __init__(self) -> None:
         self.exchanges: dict[str, ExchangeDeclared] = {}
-        self.queues: dict[int, ReplayedQueue] = {}
+        self.messages = MessageReplay(self)
+        self.queues = self.messages.queues
         self.bindings: dict[BindingKey, Bound] = {}
         self._bindings_of: dict[tuple[str, bool], dict[BindingKey, None]] = {}
         self.policies: dict[tuple[bool, str], PolicyPut] = {}
@@ -107,42 +64,14 @@ class Replay:
         for seen in snapshot.seen:
             self._remember(seen)
 
-    def take_records(self, records: Iterable[tuple[int, int, bytes, Segment]]) -> None:
-        """Take in records (kind, sequence, payload, segment) in their order."""
-        queues = self.queues
-        for kind, _, payload, segment in records:
-            if kind in (_PUBLISH, _PUBLISH_TIMED):
-                targets, message = decode_publish(payload, kind == _PUBLISH_TIMED)
-                for number, position in targets:
-                    queue = queues.get(number) or self._recover_queue(number)
-                    # A publish that was on its way when its queue was deleted has nowhere to go.
-                    if queue is not None:
-                        queue.messages[position] = (message, segment)
-                        queue.next_position = max(queue.next_position, position + 1)
-            elif kind in (_MOVED, _MOVED_TIMED):
-                targets, message = decode_publish(payload, kind == _MOVED_TIMED)
-                for number, position in targets:
-                    queue = queues.get(number) or self._recover_queue(number)
-                    if queue is not None:
-                        queue.move(position, message, segment)
-            elif kind == _SETTLE:
-                number, delivered_position, ranges = decode_settle(payload)
-                queue = queues.get(number)
-                if queue is not None:
-                    queue.delivered_position = max(queue.delivered_position, delivered_position)
-                    for first, last in ranges:
-                        queue.settle(first, last)
-            elif kind == _RETURN:
-                number, position, count, not_before_ms = decode_return(payload)
-                queue = queues.get(number)
-                if queue is not None and position in queue.messages:
-                    queue.returns[position] = (count, not_before_ms)
-            elif kind == _DEFINITION:
-                self._define(decode(payload))
-            elif kind == _SEEN:
-                self._remember(decode_seen(payload))
+    def take_state(self, kind: int, payload: bytes) -> None:
+        """Take in a record of state."""
+        if kind == _DEFINITION:
+            self._define(decode(payload))
+        elif kind == _SEEN:
+            self._remember(decode_seen(payload))
 
-    def _recover_queue(self, number: int) -> ReplayedQueue | None:
+    def recover_queue(self, number: int) -> ReplayedQueue | None:
         """Make up a queue whose declaration is lost; return None for one that was deleted."""
         self._leave_out_up_to(number + 1)
         if number in self._deleted or not any(number in numbers for numbers in self._left_out):
@@ -176,7 +105,7 @@ class Replay:
             self.recovered.remove(number)
 
     def _delete_queue(self, number: int) -> None:
-        self.queues.pop(number, None)
+        self.messages.forget_queue(number)
         self.seen.pop(number, None)
         if number in self.recovered:
             self.recovered.remove(number)

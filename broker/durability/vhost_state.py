@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
 from typing import Any
 
 from broker.durability.definitions import (
@@ -12,18 +11,21 @@ from broker.durability.definitions import (
     Unbound,
     encode,
 )
+from broker.durability.message_replay import ReplayedQueue
 from broker.durability.queue_log import QueueLog
-from broker.durability.replay import Replay, ReplayedQueue
+from broker.durability.replay import Replay
 from broker.logs import get_logger
+from broker.paging.restore import restore_messages
 from broker.queueing.queue import Queue
 from broker.routing.exchange import Binding, Exchange
 from protocol.amqp.field_table import decode_table, encode_table
+from storage.disk import Disk
 
 log = get_logger("vhost")
 
 
-def restore(vhost: Any, replay: Replay) -> None:
-    """Build a virtual host from what its journal has led to."""
+def restore(vhost: Any, replay: Replay, disk: Disk) -> None:
+    """Build a virtual host from what its journal has led to; what has to be known of messages is read from ``disk``."""
     vhost.next_queue_number = replay.next_queue_number
     for put in replay.policies.values():
         vhost.policies.put(put.policy(), operator=put.operator)
@@ -40,7 +42,7 @@ def restore(vhost: Any, replay: Replay) -> None:
         for key, seen_at_ms in replay.seen.get(exchange.name, {}).items():
             vhost.exchanges[exchange.name].deduplicator.restore(key, seen_at_ms)
     for number, replayed in replay.queues.items():
-        _restore_queue(vhost, number, replayed, replay.seen.get(number, {}))
+        _restore_queue(vhost, number, replayed, replay.seen.get(number, {}), disk)
     for bound in replay.bindings.values():
         destination = (vhost.exchanges if bound.to_exchange else vhost.queues).get(bound.destination)
         source = vhost.exchanges.get(bound.source)
@@ -53,7 +55,7 @@ def restore(vhost: Any, replay: Replay) -> None:
         vhost.add_binding(Binding(source, destination, bound.routing_key, decode_table(bound.arguments)))
 
 
-def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[bytes, int]) -> None:
+def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[bytes, int], disk: Disk) -> None:
     definition = replayed.definition
     queue_log = QueueLog(vhost.journal, number)
     queue: Queue = vhost.add_queue(
@@ -65,11 +67,7 @@ def _restore_queue(vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[
         log=queue_log,
     )
     queue_log.restore_delivered(replayed.delivered_position)
-    messages = replayed.messages.items()
-    for position, (message, segment) in messages if replayed.in_order else sorted(messages, key=itemgetter(0)):
-        queue_log.restore(message, segment)
-        count, not_before_ms = replayed.returns.get(position, (0, 0))
-        queue.restore(message, position, position <= replayed.delivered_position, count, not_before_ms)
+    restore_messages(queue, replayed, vhost.journal, disk, vhost.pager.give_up)
     queue.skip_positions(replayed.next_position)
     queue.ask_for_timer()
     # Of all queues only a store has a consumer already; what fell due while the broker was down goes on.

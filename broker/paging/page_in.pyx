@@ -8,6 +8,7 @@ from broker.durability.queue_log cimport (
 )
 from broker.queueing.contents cimport QueueContents
 from broker.queueing.message cimport Message, new_message
+from broker.queueing.ready cimport ReadyMessages
 from protocol.amqp.header_fields cimport find_traits
 from storage.fetcher cimport DAMAGED, NOT_READ, READ, Fetch, FetchItem
 from storage.record cimport RECORD_HEADER_SIZE, RecordHeader
@@ -95,6 +96,14 @@ cdef inline bytes shared(bytes before, const unsigned char *octets, Py_ssize_t s
 
 
 def take_in(Fetch fetch not None, QueueContents contents not None, VirtualHostJournal journal not None):
+    cdef unsigned int number = contents.log.number if contents.log is not None else contents.page_number
+    return take_in_for(fetch, number, contents, None, journal)
+
+
+cdef list take_in_for(
+    Fetch fetch, unsigned int number, QueueContents contents, ReadyMessages messages, VirtualHostJournal journal
+):
+    """Give the messages that were read for the queue of a number to its contents, or to a part of them."""
     cdef Py_ssize_t index
     cdef FetchItem *item
     cdef RecordHeader *record
@@ -103,7 +112,7 @@ def take_in(Fetch fetch not None, QueueContents contents not None, VirtualHostJo
     cdef Segment segment
     cdef bytes address = None, header = None, before
     cdef unsigned int traits = 0, share_units
-    cdef unsigned int number = contents.log.number if contents.log is not None else contents.page_number
+    cdef bint taken
     cdef list troubles = []
     for index in range(fetch.work.count):
         item = &fetch.work.items[index]
@@ -133,7 +142,11 @@ def take_in(Fetch fetch not None, QueueContents contents not None, VirtualHostJo
         if record.kind != RECORD_PAGED:
             message.segment = segment
             message.offset_units = <unsigned int>item.location
-        if contents.page_in(item.position, item.location, message) and record.kind == RECORD_PAGED:
+        if messages is not None:
+            taken = messages.page_in(item.position, item.location, message)
+        else:
+            taken = contents.page_in(item.position, item.location, message)
+        if taken and record.kind == RECORD_PAGED:
             share_units = message.share_units
             message.share_units = 0
             journal.release_paged(item.location, share_units)

@@ -73,7 +73,7 @@ class Pager:
         self._page_number = PAGE_NUMBER_MIN
         # Queues for which there was no room among those that are being read.
         self._postponed: deque[_Reading] = deque()
-        self._reading = 0
+        self.reading_count = 0
         page_out.pagers.append(self)
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class Pager:
 
     def window_bytes(self) -> int:
         """Return how much of each queue is read at once."""
-        share = int(self._page_out.budget.limit_bytes * WINDOWS_BUDGET_RATIO) // max(1, self._reading)
+        share = int(self._page_out.budget.limit_bytes * WINDOWS_BUDGET_RATIO) // max(1, self.reading_count)
         return min(WINDOW_SIZE_MAX_BYTES, max(WINDOW_SIZE_MIN_BYTES, share))
 
     def want(self, queue: Queue, positions: Sequence[int] = (), finished: Callable[[], Any] | None = None) -> None:
@@ -143,7 +143,7 @@ class Pager:
         if len(fetch) == 0:
             self._vhost.turn.want_step(lambda: _go_on(queue, finished))
         elif self._vhost.journal.journal.fetch(fetch):
-            self._reading += 1
+            self.reading_count += 1
         else:
             self._postponed.append(fetch.owner)
 
@@ -161,24 +161,31 @@ class Pager:
 
     def fetched(self, fetch: Fetch) -> None:
         """Take in what was read."""
-        self._reading -= 1
+        self.reading_count -= 1
         queue, _, finished = fetch.owner
         for position, location, status, error in take_in(fetch, queue, self._vhost.journal):
-            self._give_up(queue, position, location, FetchStatus(status), error)
+            self.read_failed(queue, position, location, status, error)
         if self._postponed:
             self.want(*self._postponed.popleft())
         _go_on(queue, finished)
 
-    def _give_up(self, queue: Queue, position: int, location: int, status: FetchStatus, error: int) -> None:
+    def read_failed(self, queue: Queue, position: int, location: int, status: int, error: int) -> None:
         """Take a message out that cannot be read, so that the others go on."""
         there = (*queue.entries(position, 1), *queue.waiting_entries(position, 1))
         paged = next((entry[1] for entry in there if entry[0] == position), None)
-        if not isinstance(paged, PagedMessage) or paged.location != location:
-            return
-        queue.remove(position)
+        if isinstance(paged, PagedMessage) and paged.location == location:
+            queue.remove(position)
+            self.give_up(queue, position, paged, status, error)
+
+    def give_up(self, queue: Queue, position: int, paged: PagedMessage, status: int, error: int) -> None:
+        """Report a message that cannot be read and is in its queue no more.
+
+        Of a damaged record a copy is kept, and then the journal does not have to keep it. One that the disk does not
+        give back may be read after the next start.
+        """
         self._vhost.counters.messages_quarantined += 1
         journal = self._vhost.journal.journal
-        number, offset = location >> 32, (location & 0xFFFFFFFF) * UNIT_SIZE
+        number, offset = paged.location >> 32, (paged.location & 0xFFFFFFFF) * UNIT_SIZE
         log.error(
             "message quarantined: its record cannot be read",
             vhost=self._vhost.name,
@@ -189,6 +196,5 @@ class Pager:
             reason="it is damaged" if status == FetchStatus.DAMAGED else f"error {error}",
         )
         if status == FetchStatus.DAMAGED:
-            # A copy of it is kept, so the log does not have to.
             journal.quarantine(number, offset, QUARANTINE_SLACK_BYTES + paged.body_size)
             queue.forget(paged, position)

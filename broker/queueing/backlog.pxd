@@ -42,10 +42,11 @@ cdef class Backlog:
     cpdef bint first_is_paged(self)
     cpdef list parts(self)
     cdef ReadyMessages part_of(self, unsigned long long position)
+    cpdef int adopt(self, ReadyMessages messages, unsigned long long size_bytes) except -1
     cpdef object take_head(self, bint unread)
     cpdef object remove(self, unsigned long long position)
     cpdef unsigned long long expiry_of(self, Message message) except? 0
-    cdef int _note_expiry(self, Message message, unsigned long long position) except -1
+    cdef int _note_expiry(self, object message, unsigned long long position) except -1
     cdef int _forget_passed_expiries(self) except -1
     cpdef object take_expired(self, unsigned long long now, bint unread)
     cdef bint _is_paged(self, unsigned long long position)

@@ -250,6 +250,14 @@ class Backlog:
             part.remove(position)
             self._insert(message, position, part.taken_redelivered)
 
+    def adopt(self, messages: ReadyMessages, size_bytes: cython.ulonglong) -> int:
+        """Take over messages that are ready and paged out, as long as there are no others."""
+        self._levels[0] = messages
+        self.count = messages.length()
+        self.size_bytes = size_bytes
+        self._expiries_missing = True
+        return 0
+
     def forget_everything(self) -> None:
         """Begin anew; somebody else has the parts."""
         self.count = 0
@@ -297,12 +305,14 @@ class Backlog:
         return born + lifetime
 
     def _note_expiry(self, message: Message | PagedMessage, position: cython.ulonglong) -> int:
+        held: Message
         if isinstance(message, PagedMessage):
             self._expiries_missing = True
             return 0
-        if self.message_ttl_ms < 0 and not message.traits & TRAIT_EXPIRES:
+        held = message
+        if self.message_ttl_ms < 0 and not held.traits & TRAIT_EXPIRES:
             return 0
-        expiry: cython.ulonglong = self.expiry_of(message)
+        expiry: cython.ulonglong = self.expiry_of(held)
         if expiry < NEVER:
             self.expiries.push(expiry, position)
             if self.expiries.length() > 2 * (self.count + self.waiting.length()) + TIMES_GONE_MAX:

@@ -12,7 +12,7 @@ from broker.queueing.consumer_list import ConsumerList
 from broker.queueing.contents import QueueContents
 from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
-from broker.queueing.ready import PagedMessage
+from broker.queueing.ready import PagedMessage, ReadyMessages
 from broker.queueing.settings import PLAIN, QueueSettings
 from broker.routing.gate import ASKS, OPEN, STAMPS
 from protocol.amqp.header_fields import TRAIT_EXPIRES
@@ -542,7 +542,7 @@ class Queue(QueueContents):
         if return_count:
             self._return_counts[position] = return_count
         if self._backlog is None and not message.traits & TRAIT_EXPIRES and not_before_ms <= now_ms():
-            self._ready.append(message, position, redelivered)
+            self._ready.insert(message, position, redelivered)
             self._ready_bytes += len(message.body)
             return
         backlog = self._manage()
@@ -552,6 +552,16 @@ class Queue(QueueContents):
             backlog.delay(message, position, redelivered, not_before_ms)
         else:
             backlog.offer(message, position, redelivered)
+
+    def adopt(self, messages: ReadyMessages, return_counts: dict[int, int]) -> None:
+        """Take over all the messages that recovery found, which are paged out."""
+        size_bytes: cython.ulonglong = messages.adopted_by(self.budget)
+        self._return_counts = return_counts
+        if self._backlog is None:
+            self._ready = messages
+            self._ready_bytes = size_bytes
+        else:
+            self._backlog.adopt(messages, size_bytes)
 
     def peek_next_position(self) -> int:
         """Return the position that the next message will get."""

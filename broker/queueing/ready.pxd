@@ -38,6 +38,7 @@ cdef class ReadyMessages(EntryBlocks):
 
     cdef Py_ssize_t length(self) noexcept
     cdef bint is_empty(self) noexcept
+    cdef unsigned long long last_position(self) noexcept
     cdef bint first_is_paged(self) noexcept
     cdef bint wants_pages(self, Py_ssize_t count_min) noexcept
     cdef int append(self, Message message, unsigned long long position, bint redelivered) except -1
@@ -56,6 +57,11 @@ cdef class ReadyMessages(EntryBlocks):
     ) except -1
     cdef bint page_in(self, unsigned long long position, unsigned long long location, Message message) except -1
     cdef Py_ssize_t collect_paged(self, Fetch fetch, Py_ssize_t count_max, long long size_max_bytes) except -1
+    cdef Py_ssize_t drop_between(
+        self, unsigned long long first, unsigned long long last, dict segments
+    ) except -1
+    cdef void flag_redelivered(self, unsigned long long through) noexcept
+    cdef unsigned long long adopted_by(self, MemoryBudget budget) noexcept
     cdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1
     cdef bint relocate(
         self, unsigned long long position, unsigned long long before, unsigned long long after, unsigned int share_units

@@ -9,7 +9,7 @@ from broker.queueing.budget cimport MemoryBudget, charge
 from broker.queueing.entry_blocks cimport EntryBlocks, ReadyBlock, ReadyEntry, is_paged, lower_bound, was_delivered
 from broker.queueing.message cimport Message, location_of, memory_of
 from storage.fetcher cimport Fetch
-from storage.segment cimport RECORD_UNIT_SIZE
+from storage.segment cimport RECORD_UNIT_SIZE, Segment
 
 
 cdef class PagedMessage:
@@ -55,6 +55,14 @@ cdef class ReadyMessages(EntryBlocks):
 
     cdef bint is_empty(self) noexcept:
         return self.count == 0
+
+    cdef unsigned long long last_position(self) noexcept:
+        """Return the highest position, 0 if there is none."""
+        cdef ReadyBlock *block
+        if self.count == 0:
+            return 0
+        block = &self.blocks[self.first_block + self.block_count - 1]
+        return block.entries[block.end - 1].position
 
     cdef bint first_is_paged(self) noexcept:
         """Return whether the first message has to be paged in before it can be taken."""
@@ -339,6 +347,68 @@ cdef class ReadyMessages(EntryBlocks):
         entry.held = after << 1 | 1
         entry.share_and_redelivered = share_units << 1 | was_delivered(entry)
         return True
+
+    # Recovery
+
+    cdef Py_ssize_t drop_between(
+        self, unsigned long long first, unsigned long long last, dict segments
+    ) except -1:
+        """Remove the messages at positions from ``first`` to ``last``, all of them paged out, and release their records.
+
+        ``segments`` are those of the journal by number. Returns how many messages it were.
+        """
+        cdef Py_ssize_t dropped = 0
+        cdef Py_ssize_t block_index, place
+        cdef ReadyBlock *block
+        cdef PagedMessage message
+        cdef Segment segment
+        while self.count:
+            block_index = self._block_of(first)
+            block = &self.blocks[block_index]
+            place = lower_bound(block, first)
+            while place < block.end and block.entries[place].held == 0:
+                place += 1
+            if place == block.end:
+                block_index += 1
+                if block_index == self.first_block + self.block_count:
+                    break
+                block = &self.blocks[block_index]
+                place = block.start
+            if block.entries[place].position > last:
+                break
+            message = self.remove(block.entries[place].position)
+            segment = segments[message.location >> 32]
+            segment.release(message.share_units)
+            first = self.taken_position + 1
+            dropped += 1
+        return dropped
+
+    cdef void flag_redelivered(self, unsigned long long through) noexcept:
+        """Flag the messages up to a position as delivered before."""
+        cdef Py_ssize_t index
+        cdef unsigned int place
+        cdef ReadyBlock *block
+        for index in range(self.first_block, self.first_block + self.block_count):
+            block = &self.blocks[index]
+            if block.entries[block.start].position > through:
+                break
+            for place in range(block.start, block.end):
+                if block.entries[place].position <= through:
+                    block.entries[place].share_and_redelivered |= 1
+
+    cdef unsigned long long adopted_by(self, MemoryBudget budget) noexcept:
+        """Count what is in memory from now on in a budget; return the size of all bodies, which are paged out."""
+        cdef unsigned long long size_bytes = 0
+        cdef Py_ssize_t index
+        cdef unsigned int place
+        cdef ReadyBlock *block
+        self.budget = budget
+        for index in range(self.first_block, self.first_block + self.block_count):
+            block = &self.blocks[index]
+            for place in range(block.start, block.end):
+                if block.entries[place].held:
+                    size_bytes += block.entries[place].body_size
+        return size_bytes
 
     # Looking
 

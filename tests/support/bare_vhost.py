@@ -14,6 +14,7 @@ from broker.vhost import VirtualHost
 from protocol.amqp.header_fields import find_traits
 from protocol.amqp.properties import BasicProperties, encode_properties
 from storage.options import JournalOptions
+from tests.support.paged import read_back_all
 
 
 class BareVirtualHost:
@@ -28,9 +29,11 @@ class BareVirtualHost:
     def _open(self) -> VirtualHost:
         turn = Turn(self._calls.append)
         failures: list[Any] = []
-        return VirtualHost.open(
+        vhost = VirtualHost.open(
             "/", self.directory, turn, Counters(), self._options, lambda name, error: failures.append((name, error))
         )
+        read_back_all(vhost)
+        return vhost
 
     def run(self) -> None:
         """Run turns until there is nothing more to do."""

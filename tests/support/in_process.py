@@ -171,11 +171,12 @@ class InProcessBroker:
                 callback()
 
     def settle(self) -> None:
-        """Let everything be done that is under way, commits included."""
+        """Let everything be done that is under way, commits and reading included."""
         self.turns()
         journal = self.vhost.journal.journal
-        while journal.in_flight_seconds or journal.gathering_bytes:
-            assert select.select([journal.completion_fd], [], [], COMMIT_TIMEOUT_S)[0], "the commit does not end"
+        while journal.in_flight_seconds or journal.gathering_bytes or self.vhost.pager.reading_count:
+            readable, _, _ = select.select([journal.completion_fd], [], [], COMMIT_TIMEOUT_S)
+            assert readable, "neither commit nor reading ends"
             journal.on_commit_finished()
             self.turns()
 

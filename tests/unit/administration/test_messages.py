@@ -1,12 +1,12 @@
 """Peeking at messages, deleting and moving them, and sending dead letters back."""
 
-import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from broker import clock
 from broker.administration import messages
 from broker.administration.selection import CHOSEN_MAX, Filter
 from broker.effective_settings import CONFIGURED_PER_TURN_MAX
@@ -91,7 +91,7 @@ def test_waiting_messages_are_listed_and_cancelled(host: BareVirtualHost) -> Non
     assert now(messages.peek(host.vhost, "q"))[0] == []
     found, _ = now(messages.peek(host.vhost, "q", waiting=True))
     assert [one.body for one in found] == [b"later", b"much later"]
-    assert found[0].not_before_ms - time.time() * 1000 == pytest.approx(60_000, abs=5_000)
+    assert found[0].not_before_ms - clock.now_ms() == pytest.approx(60_000, abs=5_000)
     assert messages.delete(host.vhost, "q", [found[0].position]) == 1
     host.restart()
     assert [entry[1].body for entry in host.vhost.queues["q"].waiting_entries(0, 10)] == [b"much later"]

@@ -43,6 +43,9 @@ def damage(bare: BareVirtualHost, kind: str, text: bytes) -> RecordSeen:
 
 
 def reopen(bare: BareVirtualHost) -> None:
+    """Open it again, by reading all records."""
+    for index in bare.directory.glob("*.index"):
+        index.unlink()
     bare.vhost = bare._open()
     keep_recovered_queues(bare.vhost)
 
@@ -64,6 +67,23 @@ def test_a_damaged_message_costs_that_message(bare: BareVirtualHost) -> None:
     bare.publish("q", b"one more")
     bare.restart()
     assert bodies(bare.vhost.queues["q"])[-2:] == [b"message 4", b"one more"]
+
+
+def test_damage_behind_an_index_is_found_when_the_message_is_read(bare: BareVirtualHost) -> None:
+    bare.declare("q")
+    for number in range(5):
+        bare.publish("q", b"message %d" % number)
+    bare.close()
+    damage(bare, "publish", b"message 2")
+    damage(bare, "definition", b"q")
+    bare.vhost = bare._open()
+    # The index has the definition a second time.
+    assert bodies(bare.vhost.queues["q"]) == [b"message 0", b"message 1", b"message 3", b"message 4"]
+    assert bare.vhost.counters.messages_quarantined == 1
+    bare.restart()
+    assert bodies(bare.vhost.queues["q"]) == [b"message 0", b"message 1", b"message 3", b"message 4"]
+    assert bare.vhost.counters.messages_quarantined == 0
+    assert len(list((bare.directory / "quarantine").iterdir())) == 1
 
 
 def test_messages_of_a_queue_whose_declaration_is_lost_are_kept(bare: BareVirtualHost) -> None:

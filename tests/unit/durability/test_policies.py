@@ -13,7 +13,7 @@ DEFINITION = {"message-ttl": 1000, "overflow": "reject-publish", "redelivery-del
 
 
 def records(*definitions: Any) -> list[Any]:
-    return [(RECORD_KINDS["definition"], at, encode(each), None) for at, each in enumerate(definitions, 1)]
+    return [(RECORD_KINDS["definition"], at, encode(each), None, 0) for at, each in enumerate(definitions, 1)]
 
 
 def policy_put(name: str, *, operator: bool = False, **options: Any) -> PolicyPut:
@@ -52,7 +52,7 @@ def test_the_kinds_in_the_journal_do_not_change() -> None:
 def test_records_are_replayed_over_a_checkpoint() -> None:
     replay = Replay()
     replay.take_checkpoint(encode(Snapshot(1, [policy_put("a"), policy_put("a", operator=True), policy_put("b")])))
-    replay.take_records(
+    replay.messages.take_records(
         records(
             policy_put("a", priority=9),
             PolicyDeleted(False, "b"),
@@ -70,7 +70,7 @@ def test_records_are_replayed_over_a_checkpoint() -> None:
 
 def test_a_policy_set_comes_back() -> None:
     replay = Replay()
-    replay.take_records(records(policy_put("a"), policy_put("o", operator=True)))
+    replay.messages.take_records(records(policy_put("a"), policy_put("o", operator=True)))
     policies = PolicySet()
     for put in replay.policies.values():
         policies.put(put.policy(), operator=put.operator)

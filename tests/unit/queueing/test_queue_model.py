@@ -19,6 +19,7 @@ from pamqp.commands import Basic, Confirm, Queue
 from broker import clock
 from broker.policy import validate_policy
 from tests.support.in_process import InProcessBroker
+from tests.support.paged import read_back
 from tests.support.queue_model import Entry, ModelBroker, ModelMessage, ModelQueue
 from tests.support.raw_client import Frame
 
@@ -402,6 +403,7 @@ class Machine(RuleBasedStateMachine):
         for name, model in self.model.queues.items():
             queue = vhost.queues[name]
             ready = sorted(model.ready, key=lambda entry: entry.position)
+            read_back(vhost, queue)
             there = [shown(entry) for entry in queue.entries(0, 1 << 20)]
             expected = [(entry.position, entry.message.body, entry.redelivered) for entry in ready]
             assert there == expected, f"{name}: {list(map(short, there))}, not {list(map(short, expected))}"

@@ -13,6 +13,7 @@ from storage.layout import HEADER_SIZE, SegmentHeader, segment_path
 from storage.options import JournalOptions
 from storage.record import encode
 from storage.recovery import Recovery
+from storage.replayer import Replayer
 from tests.unit.storage.simulated_disk import SimulatedDisk
 
 SMALL = JournalOptions(segment_size=4096, first_segment_size=4096)
@@ -30,6 +31,7 @@ class Owner:
     filesystem: Filesystem | None = None
     disk: Disk | None = None
     options: JournalOptions = SMALL
+    replayer: Replayer | None = None
     snapshot: Callable[[], Generator[None, None, Sequence[bytes]]] | None = None
     durable: list[int] = field(default_factory=list)
     failures: list[JournalFailed] = field(default_factory=list)
@@ -45,6 +47,7 @@ class Owner:
             durable=self.durable.append,
             failed=self.failures.append,
             snapshot=self.snapshot,
+            replayer=self.replayer,
             options=self.options,
             disk=self.disk,
         )

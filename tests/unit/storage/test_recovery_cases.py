@@ -10,9 +10,11 @@ from storage.cases import WITH_REPAIR, Action, Case
 from storage.check import check
 from storage.checksum import crc32c
 from storage.errors import FormatTooNew, JournalDamaged
+from storage.index import write_index
 from storage.layout import HEADER_SIZE, CheckpointHeader, checkpoint_path
 from storage.record import RECLAIMED, SEALED, STOPPED
 from storage.recovery import RECLAIMED_PAYLOAD, Recovery
+from storage.replayer import Replayer
 from tests.unit.storage.simulated_disk import SimulatedDisk
 from tests.unit.storage.support import DIRECTORY, Owner, SegmentMaker, names_of, recover
 
@@ -125,6 +127,13 @@ def unused() -> Files:
     return files(first, after(first))
 
 
+def indexed() -> Files:
+    sealed = one().mark(SEALED)
+    disk = SimulatedDisk(files(sealed))
+    write_index(disk, DIRECTORY, 1, len(sealed.data), Replayer())
+    return dict(disk.files)
+
+
 REFUSED = {
     Case.HEADER_NUMBER: lambda: {one().name[:-1] + "2": one().bytes()},
     Case.HEADER_NEWER: lambda: header(lambda data: with_version(data, 2)),
@@ -159,12 +168,15 @@ REPAIRED = {
     Case.CHECKPOINT_OLD: lambda: files(one()) | checkpoint(1) | checkpoint(2),
     Case.CHECKPOINT_BAD_UNUSED: lambda: files(one()) | checkpoint(1) | checkpoint(2, damaged=True),
     Case.PROOF_OLD: lambda: files(one()) | checkpoint(1) | {"proof-0000000000000001": b""},
+    Case.INDEX_BAD: lambda: files(one()) | {one().name + ".index": b"HAYINDEX"},
+    Case.INDEX_ORPHAN: lambda: files(one()) | {"segment-0000000000000007.index": b""},
     Case.TEMPORARY: lambda: files(one()) | {"segment-0000000000000002.tmp": b""},
 }
 
 KEPT = {
     Case.SEGMENT_COMPLETE: unused,
     Case.CHECKPOINT_USED: lambda: files(one()) | checkpoint(1) | checkpoint(2),
+    Case.INDEX_USED: indexed,
     Case.PROOF: lambda: {one().name: bytes(one().data) + bytes(32), "proof-0000000000000003": b""},
     Case.SPARE: lambda: files(one()) | {"spare-0000000000000007": b"anything"},
     Case.FOREIGN: lambda: files(one()) | {"segment-1": b"", "README": b"", "x.tmp": b""},
@@ -282,7 +294,9 @@ def test_kept(case):
     if case is Case.CHECKPOINT_USED:
         assert recovery.checkpoint.payload == b"state as of 2"
     for name in set(found) - {one().name}:
-        kept = case in (Case.SPARE, Case.FOREIGN, Case.PROOF) or (name.endswith("2") and name.startswith("checkpoint"))
+        kept = case in (Case.SPARE, Case.FOREIGN, Case.PROOF, Case.INDEX_USED) or (
+            name.endswith("2") and name.startswith("checkpoint")
+        )
         assert (name in disk.files) == kept
     assert (recovery.spares != []) == (case in (Case.SPARE, Case.SEGMENT_COMPLETE))
 
