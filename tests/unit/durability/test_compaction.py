@@ -5,70 +5,43 @@ import select
 from pathlib import Path
 
 import pytest
+from pamqp.commands import Basic, Queue, Tx
 
-from broker.queueing.consumer import Consumer
-from broker.queueing.message import Message
-from broker.queueing.queue import Queue
-from broker.session.unacked import UnackedDeliveries
 from storage.compactor import LIVING_RATIO_MAX, SEGMENTS_BEYOND
-from tests.support.bare_vhost import BareVirtualHost, bodies
+from storage.options import JournalOptions
+from tests.support.in_process import InProcessBroker
+from tests.support.raw_client import Message, RawChannel
 
 SEGMENT_SIZE = 1 << 14
-PATIENCE_MS = 20_000
+PERSISTENT = b"\x10\x00\x02"
+PATIENCE_S = 20.0
 
 
-class Holding:
-    """A channel that keeps what it gets."""
-
-    def __init__(self, vhost) -> None:
-        self.unacked = UnackedDeliveries()
-        self.transaction = None
-        self._tag = 0
-        vhost.channels.add(self)
-
-    def get(self, queue: Queue) -> int:
-        """Take the first message of a queue; return its tag."""
-        message = queue.take(False)
-        assert message is not None
-        self._tag += 1
-        self.unacked.push(self._tag, message, queue.taken_position, queue, None)
-        return self._tag
-
-    def ack(self, tag: int) -> None:
-        message = self.unacked.pop(tag)
-        self.unacked.queue.settle(message, self.unacked.position)
-
-    def requeue(self, tag: int) -> None:
-        message = self.unacked.pop(tag)
-        self.unacked.queue.requeue(message, self.unacked.position)
-
-
-class Small(BareVirtualHost):
-    """A virtual host with small segments, whose journal goes on when it is told to."""
+class Small(InProcessBroker):
+    """A broker with small segments."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, SEGMENT_SIZE)
+        super().__init__(directory, options=JournalOptions(SEGMENT_SIZE, SEGMENT_SIZE, 1))
 
     @property
     def journal(self):
         return self.vhost.journal.journal
 
-    def turn(self) -> None:
-        self.run()
-        self.vhost._commit()
-        if select.select([self.journal.completion_fd], [], [], 0)[0]:
-            self.vhost._commit_finished()
+    def go_on(self) -> None:
+        """Let the loop take note of what the journal's threads have done, if they have."""
+        self.turns()
+        descriptor = self.journal.completion_fd
+        if select.select([descriptor], [], [], 0)[0]:
+            self.loop.readers[descriptor]()
+        self.turns()
 
     def until(self, condition) -> None:
-        poll = select.poll()
-        poll.register(self.journal.completion_fd, select.POLLIN)
-        while True:
-            self.run()
-            self.vhost._commit()
-            if condition():
-                return
-            assert poll.poll(PATIENCE_MS), "nothing happens any more"
-            self.vhost._commit_finished()
+        descriptor = self.journal.completion_fd
+        self.turns()
+        while not condition():
+            assert select.select([descriptor], [], [], PATIENCE_S)[0], "nothing happens any more"
+            self.loop.readers[descriptor]()
+            self.turns()
 
     def limit(self) -> float:
         return LIVING_RATIO_MAX * self.journal.living_bytes + SEGMENTS_BEYOND * SEGMENT_SIZE
@@ -77,152 +50,244 @@ class Small(BareVirtualHost):
         """Have everything done that compaction has to do."""
         self.until(lambda: self.journal.log_bytes <= self.limit())
 
-    def numbers(self) -> list[int]:
-        return sorted(int(path.name[8:]) for path in self.directory.glob("segment-????????????????"))
+    def bodies(self, queue: str) -> list[bytes]:
+        """What is ready in a queue, which stays there."""
+        channel = self.connect().channel()
+        found = []
+        while (message := channel.get(queue, no_ack=False)) is not None:
+            found.append(message.body)
+        self.clients.pop().cut()
+        return found
 
-    def crash(self) -> None:
-        self.journal.abandon()
-        self._calls.clear()
-        self.vhost = self._open()
+
+@pytest.fixture
+def broker(tmp_path: Path):
+    broker = Small(tmp_path)
+    yield broker
+    broker.stop()
 
 
-def fill_segments(bare: Small, queue: Queue, holding: Holding, count: int) -> None:
-    """Have messages come and go until ``count`` segments were filled, and keep the first of each segment."""
-    last = 0
-    number = 0
-    while bare.journal.current.number <= count:
+def open_channel(broker: Small, *queues: str) -> RawChannel:
+    channel = broker.connect().channel()
+    for queue in queues:
+        channel.declare_queue(queue, durable=True)
+    return channel
+
+
+def get(channel: RawChannel, queue: str) -> Message:
+    message = channel.get(queue, no_ack=False)
+    assert message is not None
+    return message
+
+
+def tag_of(message: Message) -> int:
+    tag: int = message.method.delivery_tag
+    return tag
+
+
+def leave_one_in_each_segment(broker: Small, channel: RawChannel, queue: str, count: int) -> dict[int, bytes]:
+    """Have messages come and go until ``count`` segments were filled; one of each stays unacknowledged."""
+    kept: dict[int, bytes] = {}
+    last = number = 0
+    while broker.journal.current.number <= count:
         number += 1
-        bare.publish(queue.name, b"%d " % number + bytes(200))
-        tag = holding.get(queue)
-        if bare.journal.current.number != last:
-            last = bare.journal.current.number
+        channel.publish(b"%d " % number + bytes(200), queue, properties=PERSISTENT)
+        message = get(channel, queue)
+        if broker.journal.current.number != last:
+            last = broker.journal.current.number
+            kept[tag_of(message)] = message.body
         else:
-            holding.ack(tag)
-        if number % 10 == 0:
-            bare.turn()
+            channel.send(Basic.Ack(tag_of(message)))
+        broker.go_on()
+    return kept
 
 
-def test_one_old_message_in_each_segment(tmp_path):
-    bare = Small(tmp_path)
-    queue = bare.declare("q")
-    holding = Holding(bare.vhost)
-    fill_segments(bare, queue, holding, 60)
-    bare.shrink()
-    kept = queue.unacked_count
-    assert kept >= 40
-    assert bare.journal.log_bytes <= bare.limit() < 5 * SEGMENT_SIZE
-    assert bare.journal.compacted_bytes > 0
-    before = {bytes(holding.unacked.pop(tag).body) for tag in holding.unacked.tags()}
-    bare.restart()
-    assert set(bodies(bare.vhost.queues["q"])) == before
-    assert all(redelivered for _, _, redelivered in bare.vhost.queues["q"].entries(0, 1000))
-    assert [p for p, _, _ in bare.vhost.queues["q"].entries(0, 1000)] == sorted(
-        p for p, _, _ in bare.vhost.queues["q"].entries(0, 1000)
-    )
-    bare.close()
+def test_one_old_message_in_each_segment(broker):
+    channel = open_channel(broker, "q")
+    kept = leave_one_in_each_segment(broker, channel, "q", 60)
+    assert len(kept) >= 60
+    broker.shrink()
+    assert broker.journal.log_bytes <= broker.limit() < 6 * SEGMENT_SIZE
+    assert broker.journal.compacted_bytes >= 30 * 200
+    # They can still be settled, and what is settled does not come back.
+    for tag in list(kept)[::2]:
+        channel.send(Basic.Ack(tag))
+        del kept[tag]
+    for tag in list(kept)[::3]:
+        channel.send(Basic.Nack(tag, requeue=True))
+    broker.settle()
+    for _ in range(2):
+        broker.crash()
+        broker.start()
+        entries = broker.vhost.queues["q"].entries(0, 1000)
+        assert all(redelivered for _, _, redelivered in entries)
+        assert broker.bodies("q") == [kept[tag] for tag in sorted(kept)]
+        channel = open_channel(broker, "other")
+        leave_one_in_each_segment(broker, channel, "other", broker.journal.current.number + 20)
+        broker.shrink()
+        assert broker.journal.log_bytes < 8 * SEGMENT_SIZE
 
 
-def test_a_stuck_backlog_is_not_copied_for_what_passes_behind_it(tmp_path):
-    bare = Small(tmp_path)
-    stuck, live = bare.declare("stuck"), bare.declare("live")
-    for number in range(200):
-        bare.publish("stuck", b"%d " % number + bytes(200))
-    bare.turn()
-    backlog = bare.journal.current.number
-    assert backlog > 3
-    holding = Holding(bare.vhost)
-    for number in range(5000):
-        bare.publish("live", bytes(200))
-        holding.ack(holding.get(live))
-        if number % 10 == 0:
-            bare.turn()
-    bare.shrink()
-    assert bare.journal.compacted_bytes == 0
-    assert bare.journal.segments_passed_over > 20
-    bare.until(lambda: len(bare.numbers()) < backlog + 6)
-    before = bodies(stuck)
-    bare.crash()
-    assert bodies(bare.vhost.queues["stuck"]) == before
-    assert bodies(bare.vhost.queues["live"]) == []
-    bare.restart()
-    assert bodies(bare.vhost.queues["stuck"]) == before
-    bare.close()
+def test_how_often_a_message_came_back_is_moved_with_it(broker):
+    channel = broker.connect().channel()
+    channel.declare_queue("q", durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": 20})
+    channel.declare_queue("passing", durable=True)
+    channel.publish(b"old", "q", properties=PERSISTENT)
+    for _ in range(3):
+        channel.send(Basic.Nack(tag_of(get(channel, "q")), requeue=True))
+    leave_one_in_each_segment(broker, channel, "passing", 20)
+    broker.shrink()
+    assert min(segment for segment in broker.journal.sealed_segments()) > 2
+    broker.crash()
+    broker.start()
+    assert broker.vhost.queues["q"].delivery_count(1) == 3
+    assert [redelivered for _, _, redelivered in broker.vhost.queues["q"].entries(0, 10)] == [True]
 
 
-@pytest.mark.parametrize("seed", range(12))
+def test_a_stuck_backlog_is_not_copied_for_what_passes_behind_it(broker):
+    channel = open_channel(broker, "stuck", "live")
+    backlog = [b"%d " % number + bytes(200) for number in range(300)]
+    for body in backlog:
+        channel.publish(body, "stuck", properties=PERSISTENT)
+    broker.settle()
+    first = broker.journal.current.number
+    assert first > 4
+    while broker.journal.current.number < first + 40:
+        channel.publish(bytes(200), "live", properties=PERSISTENT)
+        channel.send(Basic.Ack(tag_of(get(channel, "live"))))
+        broker.go_on()
+    broker.until(lambda: broker.journal.segment_count <= first + 3)
+    assert broker.journal.compacted_bytes == 0
+    assert broker.journal.segments_passed_over > 30
+    for _ in range(2):
+        broker.crash()
+        broker.start()
+        assert broker.vhost.queues["live"].ready_count() == 0
+        assert broker.bodies("stuck") == backlog
+
+
+def test_a_message_of_several_queues_goes_on_in_those_that_hold_it(broker):
+    queues = ["a", "b", "c"]
+    channel = open_channel(broker, *queues, "passing")
+    for queue in queues:
+        channel.bind(queue, "amq.fanout")
+    for number in range(30):
+        channel.publish(b"%d" % number, exchange="amq.fanout", properties=PERSISTENT)
+    for number in range(30):
+        tags = [tag_of(get(channel, queue)) for queue in queues]
+        if number % 3 == 0:
+            channel.send(Basic.Ack(tags[0]))
+        if number % 2 == 0:
+            channel.send(Basic.Ack(tags[1]))
+    leave_one_in_each_segment(broker, channel, "passing", 20)
+    broker.shrink()
+    assert broker.journal.sealed_segments()[0] > 2
+    broker.crash()
+    broker.start()
+    assert broker.bodies("a") == [b"%d" % number for number in range(30) if number % 3]
+    assert broker.bodies("b") == [b"%d" % number for number in range(30) if number % 2]
+    assert broker.bodies("c") == [b"%d" % number for number in range(30)]
+
+
+def test_what_a_transaction_has_taken_is_moved(broker):
+    channel = open_channel(broker, "q", "passing")
+    for body in (b"acknowledged", b"kept"):
+        channel.publish(body, "q", properties=PERSISTENT)
+    transacted = broker.connect().channel()
+    transacted.call(Tx.Select())
+    transacted.send(Basic.Ack(tag_of(get(transacted, "q"))))
+    get(transacted, "q")
+    leave_one_in_each_segment(broker, channel, "passing", 20)
+    broker.shrink()
+    assert broker.journal.sealed_segments()[0] > 2
+    transacted.call(Tx.Commit())
+    broker.crash()
+    broker.start()
+    assert broker.bodies("q") == [b"kept"]
+
+
+def test_the_unacknowledged_messages_of_a_deleted_queue_do_not_keep_a_segment(broker):
+    channel = open_channel(broker, "q", "passing")
+    channel.publish(b"old", "q", properties=PERSISTENT)
+    tag = tag_of(get(channel, "q"))
+    channel.delete_queue("q")
+    leave_one_in_each_segment(broker, channel, "passing", 20)
+    broker.shrink()
+    assert broker.journal.sealed_segments()[0] > 2
+    channel.send(Basic.Ack(tag))
+    broker.settle()
+    broker.crash()
+    broker.start()
+    assert "q" not in broker.vhost.queues
+
+
+@pytest.mark.parametrize("seed", range(16))
 def test_whatever_happens_meanwhile(tmp_path, seed):
-    """Several queues, fan-out, settlements, returns, purges, paging and crashes while segments are compacted."""
+    """Fan-out, settlements, returns, purges, paging and crashes while segments are compacted."""
     chance = random.Random(seed)
     print(f"seed {seed}")
-    bare = Small(tmp_path)
     names = ["a", "b", "c"]
-    for name in names:
-        bare.declare(name, **({"delivery_limit": 1000, "queue_type": "quorum"} if name == "c" and seed % 2 else {}))
-    living: dict[str, set[bytes]] = {name: set() for name in names}
+    broker = Small(tmp_path)
     number = 0
-    for _ in range(chance.randrange(2, 5)):
-        holding = Holding(bare.vhost)
-        queues = bare.vhost.queues
-        tags: dict[int, tuple[str, bytes]] = {}
-        for _ in range(chance.randrange(200, 1500)):
+    living: dict[str, dict[bytes, int]] = {name: {} for name in names}
+    compacted = passed_over = 0
+    for life in range(chance.randrange(2, 5)):
+        channel = open_channel(broker)
+        for name in names:
+            channel.declare_queue(name, durable=True, arguments={"x-max-priority": 3} if name == "c" else {})
+            channel.bind(name, "amq.fanout")
+        held: dict[int, tuple[str, bytes]] = {}
+        for _ in range(chance.randrange(300, 1500)):
             fate = chance.random()
             name = chance.choice(names)
-            if fate < 0.5:
+            if fate < 0.4:
                 number += 1
                 body = b"%d " % number + bytes(chance.choice([20, 200, 900]))
-                targets = [queues[other] for other in chance.choice([[name], [name], names, names[:2]])]
-                message = Message(b"\0\0", b"\0\x3c\0\0" + bytes(8) + b"\x10\0\2", body, True)
-                positions = [queue.next_position() for queue in targets]
-                bare.vhost.journal.publish_to_many(message, [queue.log for queue in targets], positions)
-                for queue, position in zip(targets, positions, strict=True):
-                    queue.enqueue(message, position, False)
-                    living[queue.name].add(body)
-            elif fate < 0.75 and queues[name].ready_count():
-                if queues[name].waits_for_pages():
-                    continue
-                tag = holding.get(queues[name])
-                body = next(b for t, b in [(tag, holding_body(holding, tag))] if t == tag)
-                tags[tag] = (name, body)
-            elif fate < 0.93 and tags:
-                tag = chance.choice(list(tags))
-                name, body = tags.pop(tag)
-                if chance.random() < 0.8:
-                    holding.ack(tag)
-                    living[name].discard(body)
+                if chance.random() < 0.3:
+                    channel.publish(body, exchange="amq.fanout", properties=PERSISTENT)
+                    for other in names:
+                        living[other][body] = number
                 else:
-                    holding.requeue(tag)
-            elif fate < 0.935:
-                held = {body for queue_name, body in tags.values() if queue_name == name}
-                queues[name].purge()
-                living[name] &= held
+                    channel.publish(body, name, properties=PERSISTENT)
+                    living[name][body] = number
+            elif fate < 0.75:
+                message = channel.get(name, no_ack=False)
+                if message is not None:
+                    held[tag_of(message)] = name, message.body
+            elif fate < 0.94 and held:
+                tag = chance.choice(list(held)[:50])
+                name, body = held.pop(tag)
+                if chance.random() < 0.85:
+                    channel.send(Basic.Ack(tag))
+                    del living[name][body]
+                else:
+                    channel.send(Basic.Nack(tag, requeue=True))
+            elif fate < 0.944:
+                channel.call(Queue.Purge(queue=name))
+                kept = {body for queue, body in held.values() if queue == name}
+                living[name] = {body: at for body, at in living[name].items() if body in kept}
             elif fate < 0.97:
-                bare.vhost.pager.page_out(queues[name], 0, 1000)
+                broker.vhost.pager.page_out(broker.vhost.queues[name], 0, 1000)
             else:
-                bare.turn()
-        for tag in list(tags):
-            if chance.random() < 0.5:
-                holding.requeue(tag)
-                del tags[tag]
+                for _ in range(chance.randrange(6)):
+                    broker.go_on()
         for _ in range(chance.randrange(60)):
-            bare.turn()
+            broker.go_on()
         if chance.random() < 0.5:
-            bare.shrink()
-        bare.until(lambda: bare.journal.pending_batch == 0)
+            for tag in list(held):
+                channel.send(Basic.Nack(tag, requeue=True))
+            broker.shrink()
+        broker.settle()
+        compacted += broker.journal.compacted_bytes
+        passed_over += broker.journal.segments_passed_over
         if chance.random() < 0.7:
-            bare.crash()
+            broker.crash()
         else:
-            bare.restart()
+            broker.stop()
+        broker.start()
         for name in names:
-            found = bodies(bare.vhost.queues[name])
-            assert len(found) == len(set(found))
-            assert set(found) == living[name], (name, set(found) ^ living[name])
-    bare.close()
-
-
-def holding_body(holding: Holding, tag: int) -> bytes:
-    entries = holding.unacked
-    message = entries.pop(tag)
-    position, queue = entries.position, entries.queue
-    # Tags ascend, and this is the last one.
-    entries.push(tag, message, position, queue, None)
-    return message.body
+            found = broker.bodies(name)
+            assert sorted(found) == sorted(living[name]), (life, name)
+            assert found == sorted(found, key=living[name].get)
+    broker.stop()
+    print(f"{compacted} bytes compacted, {passed_over} segments passed over")
