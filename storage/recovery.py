@@ -448,12 +448,15 @@ class Recovery:
 
     def _check_gaps(self) -> None:
         """Refuse a log in which a segment is missing between two others, unless the last mark lets it go."""
-        payload = self._reader.reclaimed or b""
-        gone = list(RECLAIMED_RANGE.iter_unpack(payload[RECLAIMED_PAYLOAD.size :]))
+        payload = self._reader.reclaimed or RECLAIMED_PAYLOAD.pack(FIRST_NUMBER, 0)
+        # Of those before the first one that is needed, some may still be there.
+        gone = [(0, RECLAIMED_PAYLOAD.unpack_from(payload)[0] - 1)]
+        gone += RECLAIMED_RANGE.iter_unpack(payload[RECLAIMED_PAYLOAD.size :])
         for index, count in self._gaps:
             file = self._files[index]
-            missing = range(self._files[index - 1].number + 1, file.number)
-            if any(first <= missing[0] and missing[-1] <= last for first, last in gone):
+            missing = list(range(self._files[index - 1].number + 1, file.number))
+            missing = [number for number in missing if not any(first <= number <= last for first, last in gone)]
+            if not missing:
                 continue
             if any(damage.kind in (None, RECLAIMED) for damage in self.damages):
                 self.damages.append(Damage(Case.GAP_UNPROVED, file.path, file.number, 0, 0))
