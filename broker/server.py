@@ -52,6 +52,7 @@ READ_BUFFER_SIZE_BYTES = 256 * 1024
 # may have before publishers are blocked.
 MESSAGE_MEMORY_MAX_BYTES = 256 * 1024 * 1024
 MESSAGE_MEMORY_DIVISOR = 4
+PROGRESS_STEP_PERCENT = 10
 TICK_S = 0.25
 TICK_MS = 250
 TICKS_PER_CONSUMER_CHECK = 4
@@ -75,6 +76,7 @@ class Broker:
         self.loop_lag = LoopLag()
         self.state = "starting"
         self.journal_failure: str | None = None
+        self.recovering: str | None = None
         self.turn: Turn
         self.events: Events
         self.page_out: PageOut
@@ -189,7 +191,9 @@ class Broker:
                 options,
                 self._on_failure,
                 self.page_out,
+                progress=RecoveryProgress(self, name),
             )
+            self.recovering = None
             vhost.attach(self.loop)
             if self.configuration.journal.scrub_interval_s:
                 self._start_scrubber(vhost)
@@ -354,13 +358,30 @@ class Broker:
         if self.journal_failure is not None:
             return False, self.journal_failure
         if self.state != "ready":
-            return False, self.state
+            return False, self.state if self.recovering is None else f"{self.state}: {self.recovering}"
         problem = self.journal_watches.problem()
         if problem is not None:
             return False, problem
         words = [self.alarms.summary() or "ready"]
         words += [summary for vhost in self.vhosts.values() if (summary := vhost.damage.summary()) is not None]
         return True, "; ".join(words)
+
+
+class RecoveryProgress:
+    """Tells how far the reading of a journal has come: each of its steps to the log, and all to ``/health``."""
+
+    def __init__(self, broker: Broker, vhost: str) -> None:
+        self._broker = broker
+        self._vhost = vhost
+        self._logged_percent = 0
+
+    def __call__(self, done: int, size: int) -> None:
+        """Take notice; called on the thread that reads."""
+        percent = 100 * done // size if size else 100
+        self._broker.recovering = f"the journal of vhost '{self._vhost}' is being read, {percent} %"
+        if percent >= self._logged_percent + PROGRESS_STEP_PERCENT:
+            self._logged_percent = percent
+            log.info("journal is being read", vhost=self._vhost, percent=percent, size_bytes=size)
 
 
 def _raise_descriptor_limit() -> int:

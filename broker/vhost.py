@@ -145,15 +145,18 @@ class VirtualHost(QueueHost):
         on_failure: Callable[[str, JournalFailed], None],
         page_out: PageOut | None = None,
         machine: Machine | None = None,
+        progress: Callable[[int, int], object] | None = None,
     ) -> VirtualHost:
         """Replay the journal in ``directory`` and go on writing it.
 
         Raises ``storage.errors.JournalError`` where its files cannot be believed, and ``OSError``. ``on_failure``
         is called when the journal fails later. Messages are paged out as ``page_out`` says. ``machine`` is what the
-        journal runs on: this one, without another.
+        journal runs on: this one, without another. ``progress`` is told how many bytes of the journal have been gone
+        through, and of how many.
         """
         machine = machine or Machine()
         recovery = Recovery(directory, machine.filesystem)
+        recovery.progress = progress
         replay = Replay()
         if recovery.checkpoint is not None:
             replay.take_checkpoint(recovery.checkpoint.payload)
@@ -178,6 +181,7 @@ class VirtualHost(QueueHost):
         opened.append(vhost)
         vhost_state.restore(vhost, replay, machine.disk)
         vhost.recovered_queues = [replay.queues[number].definition.name for number in replay.recovered]
+        replay.messages.close()
         return vhost
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.checksum import crc32c
+from storage.damage import read_around
 from storage.filesystem import Filesystem
 from storage.layout import (
     CHECKPOINT_PREFIX,
@@ -91,7 +92,7 @@ def remove_checkpoints_before(filesystem: Filesystem, directory: Path, sequence:
 
 def read_checkpoint(filesystem: Filesystem, path: Path) -> Checkpoint:
     """Read a checkpoint whose every byte is as it was written. Raises HeaderError and OSError."""
-    data = filesystem.read(path)
+    data = read_around(filesystem, path)
     header = CheckpointHeader.decode(data)
     payload = data[HEADER_SIZE:]
     if path.name != checkpoint_path(path.parent, header.sequence).name:

@@ -83,9 +83,15 @@ def keep_copies(filesystem: Filesystem, directory: Path, damages: Iterable[Damag
     OSError.
     """
     aside = quarantine_directory(directory)
+    damages = [damage for damage in damages if damage.size]
+    if not damages:
+        return
+    filesystem.make_directory(aside)
     there = set(filesystem.list(aside))
-    for path, of_file in groupby((damage for damage in damages if damage.size), key=attrgetter("path")):
-        filesystem.make_directory(aside)
+    if there:
+        # A start before this one may have got as far as to give a copy its name.
+        filesystem.sync_directory(aside)
+    for path, of_file in groupby(damages, key=attrgetter("path")):
         content = read_around(filesystem, path)
         for damage in of_file:
             data = content[damage.offset : damage.offset + damage.size]

@@ -12,7 +12,7 @@ class Filesystem(Protocol):
     """
 
     def make_directory(self, directory: Path) -> None:
-        """Create a directory and its parents, durably, if they are missing."""
+        """Create a directory and its parents if they are missing, and have it on disk."""
 
     def list(self, directory: Path) -> list[str]:
         """Return the names in a directory, in order; none if there is no such directory."""
@@ -58,11 +58,12 @@ class LocalFilesystem:
     """The file system of the machine."""
 
     def make_directory(self, directory: Path) -> None:
-        """Create a directory and its parents, durably, if they are missing."""
+        """Create a directory and its parents if they are missing, and have it on disk."""
         if not directory.is_dir():
             self.make_directory(directory.parent)
             directory.mkdir(mode=0o700, exist_ok=True)
-            self.sync_directory(directory.parent)
+        # Also if it is there: whoever made it may not have got any further.
+        self.sync_directory(directory.parent)
 
     def list(self, directory: Path) -> list[str]:
         """Return the names in a directory, in order; none if there is no such directory."""

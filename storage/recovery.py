@@ -279,7 +279,11 @@ class Recovery:
     def _settle(self, repair: Repair) -> None:
         # After a failed sync the page cache may hold, as clean, what the disk never got. So what nothing proves to
         # be on disk is written once more.
-        data = read_around(self.filesystem, repair.path, repair.offset)
+        if any(damage.path == repair.path for damage in self.damages):
+            data = read_around(self.filesystem, repair.path, repair.offset)
+        else:
+            # It could be read a moment ago. Zeros would take the place of what the owner counts on.
+            data = self.filesystem.read(repair.path, repair.offset)
         descriptor = self.filesystem.open(repair.path)
         try:
             self.filesystem.write(descriptor, data[repair.rewrite_from :], repair.rewrite_from)

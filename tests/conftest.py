@@ -4,6 +4,9 @@
 2000`` and ``max_message_size = 1048576``): it is the oracle that proves the expectations. What only a Haypile can pass
 is skipped then: tests that start brokers of their own, and those marked ``haypile_only``. Our reference is RabbitMQ
 4.3; what an older RabbitMQ does differently is marked ``since_rabbitmq_4``.
+
+``HAYPILE_TEST_MESSAGE_MEMORY_BYTES=1000`` runs the tests with brokers that keep hardly a message in memory: paging must
+change nothing.
 """
 
 import itertools
@@ -21,6 +24,8 @@ ORACLE = os.environ.get("HAYPILE_TEST_BROKER")
 MAX_MESSAGE_SIZE = 1 << 20
 SHUTDOWN_TIMEOUT_MS = "500"
 SETTINGS = {"handshake-timeout-ms": "2000", "max-message-size-bytes": str(MAX_MESSAGE_SIZE)}
+MESSAGE_MEMORY_BYTES = os.environ.get("HAYPILE_TEST_MESSAGE_MEMORY_BYTES")
+PAGING = {} if MESSAGE_MEMORY_BYTES is None else {"message-memory-bytes": MESSAGE_MEMORY_BYTES}
 MARKERS = {
     "haypile_only": "Haypile's own behaviour: skipped when HAYPILE_TEST_BROKER names an oracle",
     "since_rabbitmq_4": "as RabbitMQ 4.3 does it: skipped when the oracle is an older RabbitMQ",
@@ -66,7 +71,7 @@ def start_broker(tmp_path: Path) -> Iterator[StartBroker]:
 
     def start(settings: dict[str, str] | None = None, environment: dict[str, str] | None = None) -> BrokerProcess:
         directory = tmp_path / f"data-{len(started)}"
-        broker = BrokerProcess(directory, {"shutdown-timeout-ms": SHUTDOWN_TIMEOUT_MS, **(settings or {})})
+        broker = BrokerProcess(directory, {"shutdown-timeout-ms": SHUTDOWN_TIMEOUT_MS, **PAGING, **(settings or {})})
         broker.environment = environment or {}
         started.append(broker)
         broker.start()
@@ -84,7 +89,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
         host, _, port = ORACLE.rpartition(":")
         yield host, int(port)
         return
-    broker = BrokerProcess(tmp_path_factory.mktemp("broker"), SETTINGS)
+    broker = BrokerProcess(tmp_path_factory.mktemp("broker"), SETTINGS | PAGING)
     try:
         broker.start()
         yield broker.address

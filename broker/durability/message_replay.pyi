@@ -32,5 +32,7 @@ class MessageReplay(Replayer):
 
     queues: dict[int, ReplayedQueue]
     def __init__(self, owner: Any) -> None: ...
+    def close(self) -> None:
+        """Let go of everything: what the queues have not taken over is not needed."""
     def forget_queue(self, number: int) -> None:
         """Drop a queue with its messages."""

@@ -197,6 +197,10 @@ cdef class MessageReplay(Replayer):
             queue.returns[position] = (count, not_before_ms)
         return 0
 
+    def close(self):
+        self.owner = self._last_queue = None
+        self.queues.clear()
+
     def forget_queue(self, unsigned int number):
         cdef ReplayedQueue queue = self.queues.pop(number, None)
         self._last_queue = None

@@ -63,6 +63,7 @@ OF_QUEUES: tuple[tuple[str, str, Callable[[QueueRow], int]], ...] = (
     ("queue_messages_unacked", "Messages delivered but not yet acknowledged", lambda row: row.unacked),
     ("queue_messages", "Sum of ready and unacknowledged messages", lambda row: row.ready + row.unacked),
     ("queue_messages_ready_bytes", "Size in bytes of ready messages", lambda row: row.ready_bytes),
+    ("queue_messages_paged_out", "Messages paged out to disk", lambda row: row.paged_out),
     ("queue_consumers", "Consumers on a queue", lambda row: row.consumers),
 )
 OF_DAMAGE: tuple[tuple[str, str, Callable[[JournalRow], int]], ...] = (
@@ -149,6 +150,11 @@ def _counted(snapshot: Snapshot) -> Iterator[Metric]:
         yield _counter(f"global_{name}", text, counters[name], strategy)
     yield CounterMetricFamily(
         "haypile_messages_deduplicated", "Messages dropped because they came twice", counters["messages_deduplicated"]
+    )
+    yield CounterMetricFamily(
+        "haypile_messages_quarantined",
+        "Messages that could not be read back from the journal",
+        counters["messages_quarantined"],
     )
     yield _counter("connection_incoming_bytes", "Total number of bytes received", counters["bytes_received"])
     yield _counter("connection_outgoing_bytes", "Total number of bytes sent", counters["bytes_sent"])

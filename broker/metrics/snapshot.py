@@ -57,6 +57,7 @@ class QueueRow(NamedTuple):
     unacked: int
     ready_bytes: int
     consumers: int
+    paged_out: int = 0
 
 
 class JournalRow(NamedTuple):
@@ -106,7 +107,7 @@ async def take_snapshot(source: MetricsSource) -> Snapshot:
     """Read the state of the broker. ``queue_rows`` is None unless series of single queues are configured."""
     per_object = source.configuration.metrics.per_object
     rows: list[QueueRow] = []
-    count = ready = unacked = ready_bytes = consumers = 0
+    count = ready = unacked = ready_bytes = consumers = paged_out = 0
     for vhost in list(source.vhosts.values()):
         queues = list(vhost.queues.values())
         for start in range(0, len(queues), SLICE_LENGTH):
@@ -119,6 +120,7 @@ async def take_snapshot(source: MetricsSource) -> Snapshot:
                 unacked += row.unacked
                 ready_bytes += row.ready_bytes
                 consumers += row.consumers
+                paged_out += row.paged_out
                 if per_object:
                     rows.append(row)
             await asyncio.sleep(0)
@@ -131,7 +133,7 @@ async def take_snapshot(source: MetricsSource) -> Snapshot:
         connections=len(source.connections),
         channels=sum(len(connection.channels) for connection in source.connections),
         queues=count,
-        totals=QueueRow("", "", ready, unacked, ready_bytes, consumers),
+        totals=QueueRow("", "", ready, unacked, ready_bytes, consumers, paged_out),
         queue_rows=rows if per_object else None,
         journals=[_read_journal(source, vhost) for vhost in source.vhosts.values()],
         counters={name: getattr(counters, name) for name in dir(counters) if not name.startswith("_")},
@@ -148,7 +150,13 @@ async def take_snapshot(source: MetricsSource) -> Snapshot:
 
 def _read_queue(vhost: str, queue: Any) -> QueueRow:
     return QueueRow(
-        vhost, queue.name, queue.ready_count(), queue.unacked_count, queue.ready_bytes(), len(queue.consumers)
+        vhost,
+        queue.name,
+        queue.ready_count(),
+        queue.unacked_count,
+        queue.ready_bytes(),
+        len(queue.consumers),
+        queue.paged_count(),
     )
 
 

@@ -32,14 +32,19 @@ class PageOut:
         self.budget = MemoryBudget(limit_bytes, self._want_step)
         self.pagers: list[Pager] = []
         self._turn = turn
+        # Queues that have more than they may keep, as far as is known.
         self._large: dict[Queue, Pager] = {}
-        self._unseen: list[tuple[Queue, Pager]] | None = None
+        # What the sweep through all queues has not seen yet.
+        self._unseen: list[tuple[Pager, list[Queue]]] | None = None
         self._kept_bytes = KEPT_BYTES
-        self._found_in_sweep = False
+        self._done_in_sweep = 0
         self._is_stuck = False
+        self._step_wanted = False
 
     def _want_step(self) -> None:
-        self._turn.want_step(self.relieve)
+        if not self._step_wanted:
+            self._step_wanted = True
+            self._turn.want_step(self.relieve)
 
     def _is_over(self) -> bool:
         return self.budget.used_bytes > self.budget.limit_bytes
@@ -52,16 +57,19 @@ class PageOut:
 
     def relieve(self) -> None:
         """Page out as much as one turn allows, and go on in the next one if that is not enough."""
+        self._step_wanted = False
         left = PAGED_OUT_PER_TURN_MAX
-        for queue, pager in list(self._large.items()):
-            if not self._is_over() or left <= 0:
-                break
+        looked_at = 0
+        while self._large and self._is_over() and left > 0 and looked_at < QUEUES_PER_TURN_MAX:
+            queue, pager = self._large.popitem()
+            looked_at += 1
             left -= pager.page_out(queue, self._kept_for(queue, pager), left)
-            if queue.deleted or queue.memory_bytes() <= self._kept_for(queue, pager):
-                del self._large[queue]
+            if left <= 0 and not queue.deleted:
+                self._large[queue] = pager
+        self._done_in_sweep += PAGED_OUT_PER_TURN_MAX - left
         if not self._is_over():
             self.budget.rearm()
-        elif left < PAGED_OUT_PER_TURN_MAX or self._search():
+        elif self._large or self._search():
             self._want_step()
         else:
             self._is_stuck = True
@@ -72,22 +80,32 @@ class PageOut:
     def _search(self) -> bool:
         """Look for queues that have much in memory. Returns whether to go on."""
         if self._unseen is None:
-            self._unseen = [(queue, pager) for pager in self.pagers for queue in pager.queues()]
-            self._found_in_sweep = False
-        some, self._unseen = self._unseen[-QUEUES_PER_TURN_MAX:], self._unseen[:-QUEUES_PER_TURN_MAX]
-        for queue, pager in some:
-            if not queue.deleted and queue.memory_bytes() > self._kept_for(queue, pager):
-                self._large[queue] = pager
-                self._found_in_sweep = True
-        if self._unseen:
+            self._unseen = [(pager, list(pager.queues())) for pager in self.pagers]
+            self._done_in_sweep = 0
+        left = QUEUES_PER_TURN_MAX
+        while self._unseen and left > 0:
+            pager, queues = self._unseen[-1]
+            some = queues[-left:]
+            del queues[-left:]
+            left -= len(some)
+            for queue in some:
+                if not queue.deleted and queue.memory_bytes() > self._kept_for(queue, pager):
+                    self._large[queue] = pager
+            if not queues:
+                self._unseen.pop()
+        return self._goes_on()
+
+    def _goes_on(self) -> bool:
+        if self._unseen or self._large:
             return True
         self._unseen = None
-        if self._found_in_sweep:
-            self._kept_bytes = KEPT_BYTES
-            return bool(some)
-        # It is many small queues that take the memory.
+        if self._done_in_sweep:
+            self._kept_bytes = min(2 * self._kept_bytes + 1, KEPT_BYTES)
+            return True
+        # It is many small queues that take the memory, or it is what cannot be paged out.
+        was_all = self._kept_bytes == 0
         self._kept_bytes //= 2
-        return self._kept_bytes > 0
+        return not was_all
 
     def forget(self, pager: Pager) -> None:
         """Leave out a virtual host that is closed."""

@@ -56,12 +56,6 @@ class _Reading(NamedTuple):
     finished: Callable[[], Any] | None
 
 
-def _go_on(queue: Queue, finished: Callable[[], Any] | None) -> None:
-    queue.on_paged_in()
-    if finished is not None:
-        finished()
-
-
 class Pager:
     """Takes messages out of the memory of a virtual host's queues, and brings them back."""
 
@@ -73,6 +67,7 @@ class Pager:
         self._page_number = PAGE_NUMBER_MIN
         # Queues for which there was no room among those that are being read.
         self._postponed: deque[_Reading] = deque()
+        # How many fetches are on their way.
         self.reading_count = 0
         page_out.pagers.append(self)
 
@@ -91,26 +86,31 @@ class Pager:
         """Page out messages of a queue, except for ``kept_bytes``. Returns how many are out, or on their way."""
         unwritten: list[tuple[int, Message]] = []
         done = queue.page_out(kept_bytes, count_max, unwritten)
-        if unwritten and not self._write(queue, unwritten):
-            done -= len(unwritten)
-        return done
+        return done - len(unwritten) + self._write(queue, unwritten)
 
     def _write(self, queue: Queue, unwritten: list[tuple[int, Message]]) -> int:
-        """Write messages that no record keeps. They stay in memory until that has been done."""
+        """Write messages that no record keeps, as many as may be on their way to disk, and return how many.
+
+        They stay in memory until that has been done.
+        """
         journal = self._vhost.journal
-        if journal.journal.failed or self._writing_bytes > WRITING_SIZE_MAX_BYTES:
+        if journal.journal.failed:
             return 0
+        count = 0
         if queue.page_number == 0:
             self._page_number += 1
             queue.page_number = self._page_number if queue.log is None else queue.log.number
             journal.holders[queue.page_number] = queue
         for position, message in unwritten:
+            if self._writing_bytes > WRITING_SIZE_MAX_BYTES:
+                break
             share_units = paged_share_units(message)
             location = journal.write_paged(message, queue.page_number, position)
             message.share_units = share_units
             self._writing.append(_Writing(journal.journal.open_batch, queue, position, message, location, share_units))
             self._writing_bytes += share_units * UNIT_SIZE
-        return len(unwritten)
+            count += 1
+        return count
 
     def written(self, batch: int) -> None:
         """Take in that the journal has written everything up to ``batch``."""
@@ -126,8 +126,9 @@ class Pager:
 
     def window_bytes(self) -> int:
         """Return how much of each queue is read at once."""
-        share = int(self._page_out.budget.limit_bytes * WINDOWS_BUDGET_RATIO) // max(1, self.reading_count)
-        return min(WINDOW_SIZE_MAX_BYTES, max(WINDOW_SIZE_MIN_BYTES, share))
+        together = int(self._page_out.budget.limit_bytes * WINDOWS_BUDGET_RATIO)
+        share = together // max(1, self.reading_count)
+        return min(WINDOW_SIZE_MAX_BYTES, max(share, min(WINDOW_SIZE_MIN_BYTES, together), 1))
 
     def want(self, queue: Queue, positions: Sequence[int] = (), finished: Callable[[], Any] | None = None) -> None:
         """Read the next messages of a queue that are paged out, or those at ``positions``.
@@ -141,7 +142,8 @@ class Pager:
         else:
             queue.collect_paged(fetch, WINDOW_COUNT_MAX, self.window_bytes())
         if len(fetch) == 0:
-            self._vhost.turn.want_step(lambda: _go_on(queue, finished))
+            # They have gone meanwhile.
+            self._vhost.turn.want_step(lambda: self._go_on(queue, finished))
         elif self._vhost.journal.journal.fetch(fetch):
             self.reading_count += 1
         else:
@@ -165,9 +167,14 @@ class Pager:
         queue, _, finished = fetch.owner
         for position, location, status, error in take_in(fetch, queue, self._vhost.journal):
             self.read_failed(queue, position, location, status, error)
+        self._go_on(queue, finished)
+
+    def _go_on(self, queue: Queue, finished: Callable[[], Any] | None) -> None:
         if self._postponed:
             self.want(*self._postponed.popleft())
-        _go_on(queue, finished)
+        queue.on_paged_in()
+        if finished is not None:
+            finished()
 
     def read_failed(self, queue: Queue, position: int, location: int, status: int, error: int) -> None:
         """Take a message out that cannot be read, so that the others go on."""

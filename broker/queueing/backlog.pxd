@@ -49,7 +49,7 @@ cdef class Backlog:
     cdef int _note_expiry(self, object message, unsigned long long position) except -1
     cdef int _forget_passed_expiries(self) except -1
     cpdef object take_expired(self, unsigned long long now, bint unread)
-    cdef bint _is_paged(self, unsigned long long position)
+    cdef bint _is_paged(self, unsigned long long position) except -1
     cpdef bint release_arrival(self, unsigned long long now) except -1
     cpdef unsigned long long next_due_ms(self) except? 0
     cpdef unsigned long long delay_of(self, Message message) except? 0

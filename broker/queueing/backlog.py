@@ -307,7 +307,11 @@ class Backlog:
     def _note_expiry(self, message: Message | PagedMessage, position: cython.ulonglong) -> int:
         held: Message
         if isinstance(message, PagedMessage):
+            # When it was published, and what it says itself, is known when it has been read. Until then it has lived
+            # since the queue got its time to live, as what was published before anybody asked for the time.
             self._expiries_missing = True
+            if self.message_ttl_ms >= 0:
+                self.expiries.push(now_ms() + self.message_ttl_ms, position)
             return 0
         held = message
         if self.message_ttl_ms < 0 and not held.traits & TRAIT_EXPIRES:

@@ -81,7 +81,7 @@ class QueueContents:
         parts = self._parts()
         for part in parts:
             # What goes first has the first claim to what is kept.
-            done += part.page_out(keep_bytes, count_max - done, unwritten)
+            done += part.page_out(keep_bytes, count_max - done, unwritten, self.log is not None)
             keep_bytes = max(0, keep_bytes - part.memory_bytes)
         return done
 

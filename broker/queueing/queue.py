@@ -479,7 +479,10 @@ class Queue(QueueContents):
             self.host.want_timer(self, due)
 
     def _next_due_ms(self) -> int:
-        due: cython.ulonglong = 0 if self._backlog is None else self._backlog.next_due_ms()
+        due: cython.ulonglong = 0
+        if self._backlog is not None and not self._pages_wanted:
+            # Otherwise what is due may have to be read first; ``on_paged_in`` asks again.
+            due = self._backlog.next_due_ms()
         expires_ms = self.settings.expires_ms
         if expires_ms is not None and not self.consumers:
             end: cython.ulonglong = self._unused_since_ms + expires_ms

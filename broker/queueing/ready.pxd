@@ -51,24 +51,28 @@ cdef class ReadyMessages(EntryBlocks):
     cdef object take_any(self)
     cdef object remove(self, unsigned long long position)
     cdef Whereabouts whereabouts(self, unsigned long long position) noexcept
-    cdef Py_ssize_t page_out(self, long long keep_bytes, Py_ssize_t count_max, list unwritten) except -1
-    cdef bint page_out_one(
+    cpdef Py_ssize_t page_out(
+        self, long long keep_bytes, Py_ssize_t count_max, list unwritten, bint recorded
+    ) except -1
+    cpdef bint page_out_one(
         self, unsigned long long position, Message message, unsigned long long location, unsigned int share_units
     ) except -1
-    cdef bint page_in(self, unsigned long long position, unsigned long long location, Message message) except -1
+    cpdef bint page_in(self, unsigned long long position, unsigned long long location, Message message) except -1
     cdef Py_ssize_t collect_paged(self, Fetch fetch, Py_ssize_t count_max, long long size_max_bytes) except -1
     cdef Py_ssize_t drop_between(
         self, unsigned long long first, unsigned long long last, dict segments
     ) except -1
     cdef void flag_redelivered(self, unsigned long long through) noexcept
     cdef unsigned long long adopted_by(self, MemoryBudget budget) noexcept
-    cdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1
-    cdef bint relocate(
-        self, unsigned long long position, unsigned long long before, unsigned long long after, unsigned int share_units
+    cpdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1
+    cpdef bint relocate(
+        self, unsigned long long position, unsigned long long before, unsigned long long after,
+        unsigned int share_units=*
     ) noexcept
     cdef Message message_at(self, unsigned long long position)
     cdef unsigned long long location_at(self, unsigned long long position, unsigned int *share_units) noexcept
 
+    cdef Message _own_copy(self, ReadyEntry *entry, Message message)
     cdef int _replace(
         self, ReadyEntry *entry, ReadyBlock *block, Message message, unsigned long long location,
         unsigned int share_units

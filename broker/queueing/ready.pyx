@@ -7,7 +7,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 
 from broker.queueing.budget cimport MemoryBudget, charge
 from broker.queueing.entry_blocks cimport EntryBlocks, ReadyBlock, ReadyEntry, is_paged, lower_bound, was_delivered
-from broker.queueing.message cimport Message, location_of, memory_of
+from broker.queueing.message cimport Message, location_of, memory_of, new_message
 from storage.fetcher cimport Fetch
 from storage.segment cimport RECORD_UNIT_SIZE, Segment
 
@@ -215,11 +215,14 @@ cdef class ReadyMessages(EntryBlocks):
 
     # Paging
 
-    cdef Py_ssize_t page_out(self, long long keep_bytes, Py_ssize_t count_max, list unwritten) except -1:
+    cpdef Py_ssize_t page_out(
+        self, long long keep_bytes, Py_ssize_t count_max, list unwritten, bint recorded
+    ) except -1:
         """Let go of messages that the journal has on disk, the last ones first, until ``keep_bytes`` are left.
 
-        Those that no journal keeps are added to ``unwritten``, as (position, message), and stay. Returns how many
-        messages were one or the other, of at most ``count_max`` that are looked at.
+        Those that no journal keeps for this queue are added to ``unwritten``, as (position, message), and stay. None
+        of a queue that is not durable is ``recorded``, whatever the journal has for others. Returns how many messages
+        were one or the other, of at most ``count_max`` that are looked at.
         """
         cdef Py_ssize_t index = self.first_block + self.block_count
         cdef Py_ssize_t looked_at = 0, done = 0
@@ -242,6 +245,9 @@ cdef class ReadyMessages(EntryBlocks):
                 looked_at += 1
                 message = <Message><PyObject *>entry.held
                 left_bytes -= memory_of(message)
+                if not recorded and message.segment is not None:
+                    # Its share of the record is that of another queue.
+                    message = self._own_copy(entry, message)
                 if message.segment is None:
                     # One with a share is being written already.
                     if message.share_units == 0:
@@ -251,6 +257,17 @@ cdef class ReadyMessages(EntryBlocks):
                     self._replace(entry, block, message, location_of(message), message.share_units)
                     done += 1
         return done
+
+    cdef Message _own_copy(self, ReadyEntry *entry, Message message):
+        """Have an entry hold a message of its own, which is in no journal, and return it."""
+        cdef Message copied = new_message(
+            message.address, message.header, message.body, message.persistent, message.traits
+        )
+        copied.published_at_ms = message.published_at_ms
+        Py_INCREF(copied)
+        entry.held = <unsigned long long><PyObject *>copied
+        Py_XDECREF(<PyObject *>message)
+        return copied
 
     cdef int _replace(
         self, ReadyEntry *entry, ReadyBlock *block, Message message, unsigned long long location,
@@ -267,7 +284,7 @@ cdef class ReadyMessages(EntryBlocks):
         Py_XDECREF(<PyObject *>message)
         return 0
 
-    cdef bint page_out_one(
+    cpdef bint page_out_one(
         self, unsigned long long position, Message message, unsigned long long location, unsigned int share_units
     ) except -1:
         """Let go of one message, if it is still here, because the journal keeps it at ``location`` for this queue."""
@@ -278,7 +295,7 @@ cdef class ReadyMessages(EntryBlocks):
         self._replace(entry, &self.blocks[block_index], message, location, share_units)
         return True
 
-    cdef bint page_in(self, unsigned long long position, unsigned long long location, Message message) except -1:
+    cpdef bint page_in(self, unsigned long long position, unsigned long long location, Message message) except -1:
         """Take a message back into memory, if it is still here and nowhere else than at ``location``."""
         cdef Py_ssize_t block_index = 0
         cdef ReadyEntry *entry = self._find(position, &block_index)
@@ -327,7 +344,7 @@ cdef class ReadyMessages(EntryBlocks):
                     break
         return added
 
-    cdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1:
+    cpdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1:
         """Add the message at a position to ``fetch``, if it is here and paged out."""
         cdef Py_ssize_t block_index = 0
         cdef ReadyEntry *entry = self._find(position, &block_index)
@@ -336,16 +353,18 @@ cdef class ReadyMessages(EntryBlocks):
         fetch.add(position, entry.held >> 1, entry.body_size)
         return True
 
-    cdef bint relocate(
-        self, unsigned long long position, unsigned long long before, unsigned long long after, unsigned int share_units
+    cpdef bint relocate(
+        self, unsigned long long position, unsigned long long before, unsigned long long after,
+        unsigned int share_units=0
     ) noexcept:
-        """Take in that the journal keeps a message that is paged out somewhere else now."""
+        """Take in that the journal keeps a message that is paged out somewhere else now, for another share or not (0)."""
         cdef Py_ssize_t block_index = 0
         cdef ReadyEntry *entry = self._find(position, &block_index)
         if entry is NULL or entry.held != (before << 1 | 1):
             return False
         entry.held = after << 1 | 1
-        entry.share_and_redelivered = share_units << 1 | was_delivered(entry)
+        if share_units:
+            entry.share_and_redelivered = share_units << 1 | was_delivered(entry)
         return True
 
     # Recovery

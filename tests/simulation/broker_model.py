@@ -21,7 +21,11 @@ class Event:
 
 @dataclass(eq=False)
 class Copy:
-    """A message in one queue, or in the other one that it is dead-lettered to."""
+    """A message in one queue, or in the other one that it is dead-lettered to.
+
+    Where a damaged record was about it, it may be in both (``places_max``), and ``is_excused`` from what happens to
+    others at the same time.
+    """
 
     message: "Message"
     homes: tuple[str, ...]
@@ -31,6 +35,8 @@ class Copy:
     maybe_gone: bool = False
     delivered: dict[str, Event] = field(default_factory=dict)
     seen_in_life: int = 0
+    places_max: int = 1
+    is_excused: bool = False
 
     @property
     def required(self) -> bool:
@@ -125,10 +131,11 @@ class BrokerModel:
         copy = next((copy for copy in message.copies if queue in copy.homes), None)
         if copy is None:
             raise Violation(f"a message is where it was routed to: message {message.number} is in {queue}")
-        demand(copy.holder is None, f"nobody else has it at the same time: {copy}")
+        copy.places_max -= copy.holder is not None
+        demand(copy.places_max > 0, f"nobody else has it at the same time: {copy}")
         demand(copy.settled is None, f"what was settled does not come again: {copy} in {queue}")
         demand(copy.durable or message.life == self.life, f"what is not durable does not outlive the broker: {copy}")
-        if queue in copy.delivered:
+        if queue in copy.delivered and not copy.is_excused:
             demand(redelivered, f"what comes again is flagged: {copy} in {queue}")
         if not redelivered and queue == copy.homes[0] and not audit:
             # Of what two consumers have got, nobody sees in which order they read it.
@@ -220,6 +227,8 @@ class BrokerModel:
     def _check_group(self, group: Group, present: set[Copy]) -> None:
         """See that all of a group has outlived its life, or nothing."""
         if group.life == self.life:
+            return
+        if any(copy.is_excused for copy in (*group.published, *group.settled)):
             return
         done: set[bool] = set()
         for copy in group.published:

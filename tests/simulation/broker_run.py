@@ -6,6 +6,7 @@ from pathlib import Path
 from broker import clock
 from storage.errors import JournalError
 from storage.options import JournalOptions
+from tests.simulation.broker_damage import RecordDamage
 from tests.simulation.broker_model import BrokerModel
 from tests.simulation.client import LifeEnded
 from tests.simulation.clients import (
@@ -45,7 +46,7 @@ class BrokerRun:
         self.chance = random.Random(f"broker {seed}")
         self.trace = Trace()
         drawn = Weather.of(self.chance)
-        self.weather = weather or Weather(fails=drawn.fails)
+        self.weather = weather or drawn
         self.disk = SimulatedDisk(random.Random(f"disk {seed}"))
         self.options = JournalOptions(
             self.chance.choice(SEGMENT_SIZES), self.chance.choice(SEGMENT_SIZES), self.chance.randrange(3)
@@ -53,6 +54,7 @@ class BrokerRun:
         self.model = BrokerModel(DEAD_LETTER_QUEUES, ["transient"])
         self.time_ms = BEGINNING_MS
         self.errors_before = 0
+        self.damage: RecordDamage | None = None
         self.clients: list[ModelledClient] = []
         self.machine: SimulatedMachine
         self.broker: InProcessBroker
@@ -66,6 +68,9 @@ class BrokerRun:
                 self.disk.faults = self.weather.faults(self.chance, self.disk.operation_count)
                 self.live(self.chance.randrange(1, self.chance.choice(STEPS_MAX)))
             self.disk.faults = Faults()
+            if self.weather.rots:
+                self.damage = RecordDamage(self.disk, DIRECTORY, self.model)
+                self.damage.strike(self.chance, self.trace.note)
             self.live(0)
         finally:
             clock.stand_still(0)
@@ -99,6 +104,14 @@ class BrokerRun:
 
     def begin(self, audit: bool) -> None:
         self.world = World(self.broker, self.model, self.chance, self.run_turn, self.trace.note)
+        damage = self.broker.vhost.damage
+        demand(
+            damage.damage_count == (self.damage is not None and self.damage.is_done)
+            and damage.lost_record_count <= damage.damage_count,
+            f"what is damaged is reported: {damage.damage_count} places, {damage.lost_record_count} records lost",
+        )
+        if self.damage is not None:
+            self.world.recovered = self.damage.recovered
         self.administrator = Administrator(self.world)
         self.administrator.open()
         self.administrator.set_up()

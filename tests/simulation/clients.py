@@ -45,6 +45,8 @@ class World:
         self.run_turn = run_turn
         self.note = note
         self.queues: set[str] = set()
+        self.recovered: dict[str, str] = {}
+        """Queues that a start has made up, and those whose messages they hold."""
 
 
 class ModelledClient(Client):
@@ -326,7 +328,9 @@ class Auditor(ModelledClient):
     def audit(self) -> dict[str, list[Copy]]:
         """Return what is in the queues."""
         self.found: dict[str, list[Copy]] = {queue: [] for queue in CONSUMED if queue in self.world.queues}
-        for queue in self.found:
+        recovered = [name for name in self.world.recovered if name in self.broker.vhost.queues]
+        self.found |= {self.world.recovered[name]: [] for name in recovered}
+        for queue in [*(queue for queue in CONSUMED if queue in self.world.queues), *recovered]:
             self.call(Basic.Consume(queue=queue, consumer_tag=queue), Basic.ConsumeOk)
         # Deliveries come before the answer to something that was asked for later.
         while self.run_turn() or self.network.sent:
@@ -334,5 +338,5 @@ class Auditor(ModelledClient):
         return self.found
 
     def on_delivery(self, method: Any, body: bytes) -> None:
-        queue = method.consumer_tag
+        queue = self.world.recovered.get(method.consumer_tag, method.consumer_tag)
         self.found[queue].append(self.on_delivered(queue, method, body, audit=True))

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from storage.damage import QUARANTINE_NAME
 from storage.disk import PythonDisk
 
 SECTOR_SIZE = 512
 FIRST_DESCRIPTOR = 1000
 RESIZED = None
+BLOCK_SIZE = 4096
 Write = tuple[int, bytes | None]
 
 
@@ -60,15 +62,29 @@ class Interrupted(OSError):  # noqa: N818 - one among many errors
 
 @dataclass(eq=False)
 class Inode:
-    """A file: what is seen of it, what is on disk for sure, and the writes that lie between the two."""
+    """A file: what is seen of it, what is on disk for sure, and the writes that lie between the two.
+
+    The blocks of those numbers in ``unreadable`` cannot be read.
+    """
 
     seen: bytearray = field(default_factory=bytearray)
     durable: bytearray = field(default_factory=bytearray)
     unsynced: list[Write] = field(default_factory=list)
+    unreadable: set[int] = field(default_factory=set)
 
     def write(self, write: Write) -> None:
         put(self.seen, write)
         self.unsynced.append(write)
+        offset, data = write
+        size = 0 if data is RESIZED else len(data)
+        self.unreadable -= {block for block in self.unreadable if offset <= block * BLOCK_SIZE < offset + size}
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return what there is, or raise OSError if any of it cannot be read."""
+        end = min(offset + size, len(self.seen))
+        if any(block * BLOCK_SIZE < end and offset < (block + 1) * BLOCK_SIZE for block in self.unreadable):
+            raise OSError(errno.EIO, "a block cannot be read")
+        return bytes(self.seen[offset:end])
 
     def sync(self) -> None:
         for write in self.unsynced:
@@ -99,7 +115,10 @@ class Faults:
 
 
 class SimulatedDisk:
-    """A ``Filesystem`` with one directory. ``meanwhile`` is called before each operation that changes something."""
+    """A ``Filesystem``. ``meanwhile`` is called before each operation.
+
+    ``refused`` are the places (name, offset, size) that it once did not give back to who read piece by piece.
+    """
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -115,6 +134,9 @@ class SimulatedDisk:
         self.unsynced_names: list[dict[str, Inode | None]] = []
         self.descriptors: dict[int, Inode] = {}
         self.next_descriptor = FIRST_DESCRIPTOR
+        self.directories = {"/"}
+        self.durable_directories = {"/"}
+        self.refused: list[tuple[str, int, int]] = []
 
     # What happens to it
 
@@ -134,31 +156,49 @@ class SimulatedDisk:
             if index < kept if in_order else self.chance.random() < 0.5:
                 self.durable_names = renamed(self.durable_names, change)
         self.unsynced_names.clear()
+        self.directories &= self.durable_directories
+        self.durable_names = {
+            name: inode for name, inode in self.durable_names.items() if folder_of(name) in self.directories
+        }
         self.names = dict(self.durable_names)
         for inode in self.names.values():
             inode.lose(self.chance)
             inode.seen = bytearray(inode.durable)
 
-    def flip_bit(self) -> str:
-        """Damage one bit of what is on disk. Returns where."""
-        name = self.chance.choice(sorted(name for name, inode in self.names.items() if inode.seen))
+    def used_files(self) -> list[str]:
+        """Return the names of files, beside those in the quarantine, in which there is anything."""
+        return sorted(
+            name for name, inode in self.names.items() if inode.seen and Path(name).parent.name != QUARANTINE_NAME
+        )
+
+    def damage(self, unreadable: bool = False) -> tuple[str, int]:
+        """Damage one bit, or a block, of what is on disk. Returns where."""
+        name = self.chance.choice(self.used_files())
+        used_size = max(len(self.names[name].seen.rstrip(b"\0")), 1)
+        offset = self.chance.randrange(used_size)
+        if unreadable:
+            offset -= offset % BLOCK_SIZE
+            self.names[name].unreadable.add(offset // BLOCK_SIZE)
+        else:
+            self.flip_bit(name, offset, self.chance.randrange(8))
+        return name, offset
+
+    def flip_bit(self, name: str, offset: int, bit: int) -> None:
+        """Damage one bit."""
         inode = self.names[name]
-        used_size = max(len(inode.seen.rstrip(b"\0")), 1)
-        offset, bit = self.chance.randrange(used_size), 1 << self.chance.randrange(8)
-        inode.seen[offset] ^= bit
+        inode.seen[offset] ^= 1 << bit
         if offset < len(inode.durable):
             inode.durable[offset] = inode.seen[offset]
-        return f"{name} at {offset}"
 
     def _step(self, operation: str) -> None:
         """Count an operation, or raise OSError where it fails."""
         self.meanwhile(operation)
         self.operation_count += 1
         if self.is_off:
-            raise OSError(errno.EIO, "the power is off")
+            raise OSError(errno.ENXIO, "the power is off")
         if self.operation_count == self.faults.power_off_at:
             self.is_off = True
-            raise Interrupted(errno.EIO, "the power goes off")
+            raise Interrupted(errno.ENXIO, "the power goes off")
         error = self.faults.errors.pop(self.operation_count, 0)
         if error:
             self.error_count += 1
@@ -166,18 +206,38 @@ class SimulatedDisk:
 
     # The file system
 
-    def make_directory(self, directory: Path) -> None: ...
+    def make_directory(self, directory: Path) -> None:
+        if str(directory) not in self.directories:
+            self._step(f"make directory {directory.name}")
+            self.directories.add(str(directory))
+        self.sync_directory(directory.parent)
 
     def list(self, directory: Path) -> list[str]:
-        return sorted(self.names)
+        names = {name for name in (*self.names, *self.directories) if folder_of(name) == str(directory) != name}
+        return sorted(Path(name).name for name in names)
 
     def size(self, path: Path) -> int:
         return len(self._inode(path).seen)
 
     def read(self, path: Path, size_max: int = -1) -> bytes:
         self._step(f"read {path.name}")
-        content = bytes(self._inode(path).seen)
-        return content if size_max < 0 else content[:size_max]
+        inode = self._inode(path)
+        return inode.read(0, len(inode.seen) if size_max < 0 else size_max)
+
+    def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
+        try:
+            self._step(f"read {size} of {path.name} at {offset}")
+        except Interrupted:
+            # Who reads in such small pieces takes the piece for damaged.
+            self.refused.append((path.name, offset, size))
+            raise
+        return self._inode(path).read(offset, size)
+
+    def open_for_reading(self, path: Path) -> int:
+        self._step(f"open {path.name} to read")
+        self.next_descriptor += 1
+        self.descriptors[self.next_descriptor] = self._inode(path)
+        return self.next_descriptor
 
     def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
         # What fails as a whole may be read in pieces.
@@ -185,12 +245,12 @@ class SimulatedDisk:
 
     def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
         self._step(f"read {size} at {offset}")
-        return bytes(self.descriptors[descriptor].seen[offset : offset + size])
+        return self.descriptors[descriptor].read(offset, size)
 
     def open(self, path: Path, create: bool = False) -> int:
         self._step(f"open {path.name}")
         if create:
-            self._rename({path.name: Inode()})
+            self._rename({str(path): Inode()})
         self.next_descriptor += 1
         self.descriptors[self.next_descriptor] = self._inode(path)
         return self.next_descriptor
@@ -237,19 +297,26 @@ class SimulatedDisk:
 
     def rename(self, source: Path, target: Path) -> None:
         self._step(f"rename {source.name} to {target.name}")
-        self._rename({target.name: self._inode(source), source.name: None})
+        self._rename({str(target): self._inode(source), str(source): None})
 
     def remove(self, path: Path) -> None:
         self._step(f"remove {path.name}")
         self._inode(path)
-        self._rename({path.name: None})
+        self._rename({str(path): None})
 
     def sync_directory(self, directory: Path) -> None:
         self._step("sync directory")
         if self._lies():
             return
-        self.durable_names = dict(self.names)
-        self.unsynced_names.clear()
+        within = str(directory)
+        rest = []
+        for change in self.unsynced_names:
+            if folder_of(next(iter(change))) == within:
+                self.durable_names = renamed(self.durable_names, change)
+            else:
+                rest.append(change)
+        self.unsynced_names = rest
+        self.durable_directories |= {name for name in self.directories if folder_of(name) == within}
 
     def _lies(self) -> bool:
         if self.faults.lies == 0:
@@ -259,9 +326,9 @@ class SimulatedDisk:
         return True
 
     def _inode(self, path: Path) -> Inode:
-        if path.name not in self.names:
+        if str(path) not in self.names:
             raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
-        return self.names[path.name]
+        return self.names[str(path)]
 
     def _rename(self, change: dict[str, Inode | None]) -> None:
         self.names = renamed(self.names, change)
@@ -273,8 +340,13 @@ def renamed(names: dict[str, Inode], change: dict[str, Inode | None]) -> dict[st
     return {name: inode for name, inode in (names | change).items() if inode is not None}
 
 
+def folder_of(name: str) -> str:
+    """Return the name of the directory that a name is in."""
+    return name.rpartition("/")[0] or "/"
+
+
 class CommitDisk(PythonDisk):
-    """The commit thread's side of a simulated disk."""
+    """The side of a simulated disk that the committer and the fetcher see."""
 
     def __init__(self, disk: SimulatedDisk) -> None:
         self.disk = disk
@@ -286,7 +358,7 @@ class CommitDisk(PythonDisk):
         self.disk.sync(descriptor)
 
     def on_open(self, path: str) -> int:
-        return self.disk.open(Path(path))
+        return self.disk.open_for_reading(Path(path))
 
     def on_read(self, descriptor: int, size: int, offset: int) -> bytes:
         return self.disk.read_at(descriptor, size, offset)

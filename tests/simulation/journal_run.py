@@ -6,16 +6,35 @@ import select
 from contextlib import suppress
 from pathlib import Path
 
-from storage.errors import JournalError, JournalFailed
+from storage.checksum import crc32c
+from storage.damage import QUARANTINE_NAME, UNREADABLE_SIZE, Damage
+from storage.errors import JournalDamaged, JournalError, JournalFailed
+from storage.fetcher import Fetch, FetchStatus
 from storage.journal import Journal
+from storage.layout import CHECKPOINT_PREFIX, SEGMENT_PREFIX, number_in, segment_path
 from storage.options import JournalOptions
+from storage.record import size_of
 from storage.recovery import Recovery
-from storage.segment import Segment
+from storage.segment import UNIT_SIZE, Segment
 from tests.simulation.disk import Faults, SimulatedDisk
-from tests.simulation.journal_model import MESSAGE, NAME, SETTLED, JournalModel, State, Unit, message, settlement
+from tests.simulation.journal_model import (
+    COPY,
+    MESSAGE,
+    NAME,
+    SETTLED,
+    Discovery,
+    JournalModel,
+    Place,
+    State,
+    Unit,
+    Written,
+    message,
+    number_of,
+    settlement,
+)
 from tests.simulation.machine import BEGINNING_MS, SimulatedMachine
 from tests.simulation.trace import Trace
-from tests.simulation.violation import Violation, demand
+from tests.simulation.violation import demand
 from tests.simulation.weather import Weather
 from tests.unit.storage.support import in_one_slice
 
@@ -24,6 +43,10 @@ LIVES_MAX = 6
 STEPS_MAX = 250
 SEGMENT_SIZES = (4096, 4096, 8192, 16384, 65536)
 BODY_SIZES = (0, 20, 200, 1000, 3000, 9000)
+COPIES_MAX = 20
+FETCHED_MAX = 20
+PREPARED_MAX = 3  # segments that may be there and hold nothing yet, and the one before them
+STOPPED_SIZE = size_of(0)
 
 
 class JournalRun:
@@ -42,9 +65,14 @@ class JournalRun:
         self.model = JournalModel()
         self.state = State()
         self.holders: dict[int, Segment] = {}
+        self.kept: dict[int, Written] = {}
+        self.copies: dict[int, Segment] = {}
+        self.fetch_count = 0
         self.next_number = 1
         self.time_ms = BEGINNING_MS
-        self.flipped = False
+        self.spoiled: list[tuple[int, int]] = []
+        self.checkpoint_spoiled = False
+        self.errors_before = 0
         self.refused = False
         self.machine: SimulatedMachine
         self.journal: Journal
@@ -75,30 +103,28 @@ class JournalRun:
         self.machine = SimulatedMachine(self.disk, self.chance, self.trace.note, self.time_ms)
         self.state = State()
         self.holders.clear()
-        found = []
+        self.copies.clear()
+        self.errors_before = self.disk.error_count
+        self.disk.refused.clear()
         try:
             recovery = Recovery(DIRECTORY, self.disk)
-            if recovery.checkpoint is not None:
-                self.state.names = json.loads(recovery.checkpoint.payload)
-            for kind, sequence, payload, segment in recovery.records():
-                found.append((sequence, kind, payload))
-                self.state.apply(kind, payload)
-                if kind == MESSAGE:
-                    self.holders[message_number(payload)] = segment
-            self.trace.note(f"found {len(found)} up to {recovery.sequence} {list(map(str, recovery.repairs))}")
-            self.model.on_recovered(recovery.sequence, found, self.state, damaged=self.flipped)
+            self.recover(recovery)
+            damaged = [(damage, self.octets(damage)) for damage in recovery.damages if damage.size]
             self.journal = Journal(
                 recovery,
                 durable=self.on_durable,
                 failed=self.on_failed,
                 snapshot=in_one_slice(lambda: json.dumps(self.state.names).encode()),
+                fetched=self.on_fetched,
                 options=self.options,
                 machine=self.machine,
             )
         except JournalError as error:
             self.trace.note(f"refused: {error}")
-            if not self.flipped:
-                raise Violation(f"a start is refused only where something is damaged: {error}") from error
+            demand(
+                isinstance(error, JournalDamaged) and self.may_refuse(error),
+                f"a start is refused only where a file is missing: {error}",
+            )
             self.refused = True
             return False
         except OSError as error:
@@ -106,16 +132,90 @@ class JournalRun:
             demand(self.disk.is_off or self.disk.error_count > 0, f"nothing fails of itself: {error}")
             self.fall()
             return False
+        for damage, octets in damaged:
+            self.check_quarantine(damage, octets)
         self.model.on_opened()
         self.holders = {number: self.holders[number] for number in self.state.messages}
         for segment in self.holders.values():
             self.journal.retain(segment)
+        self.kept = {
+            number_of(record.payload): record
+            for unit in self.model.units
+            for record in unit.records
+            if record.kind == MESSAGE
+        }
         return True
+
+    def may_refuse(self, error: JournalDamaged) -> bool:
+        """Say whether a start may be refused, because of a checkpoint or of what the end of the log had said."""
+        if error.case.startswith("CHECKPOINT"):
+            return self.checkpoint_spoiled
+        last = max((number_in(name, SEGMENT_PREFIX) or 0 for name in self.disk.list(DIRECTORY)), default=0)
+        end = any(segment > last - PREPARED_MAX for segment, _ in self.spoiled)
+        return error.case == "FRONT_MISSING" and end
+
+    def recover(self, recovery: Recovery) -> None:
+        """Read what there is, and have it judged."""
+        found = []
+        if recovery.checkpoint is not None:
+            self.state.names = json.loads(recovery.checkpoint.payload)
+        for kind, sequence, payload, segment in recovery.records():
+            found.append((sequence, kind, payload))
+            self.state.apply(kind, payload)
+            if kind == MESSAGE:
+                self.holders[number_of(payload)] = segment
+        self.trace.note(
+            f"found {len(found)} up to {recovery.sequence} {[*map(str, recovery.repairs), *map(str, recovery.damages)]}"
+        )
+        refused = [(number_in(name, SEGMENT_PREFIX) or 0, offset) for name, offset, _ in self.disk.refused]
+        self.model.on_recovered(
+            Discovery(
+                recovery.sequence,
+                found,
+                self.state,
+                recovery.checkpoint_sequence,
+                recovery.damages,
+                self.spoiled + refused,
+                lambda number: str(segment_path(DIRECTORY, number)) in self.disk.names,
+                self.read,
+            )
+        )
+
+    def read(self, place: Place) -> bytes | None:
+        """Return what is on disk at a place, None if it cannot be read."""
+        path = segment_path(DIRECTORY, place.segment)
+        inode = self.disk.names.get(str(path))
+        refused = any(name == path.name and place.overlaps(offset, size) for name, offset, size in self.disk.refused)
+        if inode is None or refused:
+            return None
+        with suppress(OSError):
+            return inode.read(place.offset, place.size)
+        return None
+
+    def octets(self, damage: Damage) -> bytes | None:
+        """Return what is to be kept of what is damaged; None where nobody knows, as it was read twice."""
+        if self.disk.error_count > self.errors_before:
+            return None
+        data = bytearray(self.disk.names[str(damage.path)].seen)
+        for block in self.disk.names[str(damage.path)].unreadable:
+            data[block * UNREADABLE_SIZE : (block + 1) * UNREADABLE_SIZE] = bytes(UNREADABLE_SIZE)
+        return bytes(data[damage.offset : damage.offset + damage.size])
+
+    def check_quarantine(self, damage: Damage, octets: bytes | None) -> None:
+        """See that a copy of what is damaged is kept for sure."""
+        prefix = f"{DIRECTORY / QUARANTINE_NAME / damage.path.name}-{damage.offset:010}-"
+        copies = {name: bytes(inode.durable) for name, inode in self.disk.durable_names.items()}
+        kept = any(name.startswith(prefix) for name in copies)
+        if octets is not None:
+            kept = copies.get(f"{prefix}{crc32c(octets):08x}") == octets
+        demand(kept, f"a copy of what is damaged is kept: {damage}")
 
     def on_durable(self, batch: int) -> None:
         self.trace.note(f"durable {batch}")
         if not self.machine.crashed:
             self.model.on_durable(batch)
+            if self.weather.rots:
+                self.model.look_at_disk(self.read, durable_only=True)
 
     def on_failed(self, error: JournalFailed) -> None:
         self.trace.note(f"failed {error}")
@@ -138,11 +238,18 @@ class JournalRun:
         if self.chance.random() < 0.05:
             self.trace.note("retry")
             self.journal.retry()
-        if fate < 0.5:
+        if fate < 0.4:
             with suppress(JournalFailed):
                 self.append_unit()
-        elif fate < 0.75:
+        elif fate < 0.48:
+            with suppress(JournalFailed):
+                self.append_copy()
+        elif fate < 0.53:
+            self.fetch()
+        elif fate < 0.78:
             self.journal.commit()
+        elif fate < 0.79 and self.weather.rots:
+            self.rot_somewhere()
         else:
             self.look()
 
@@ -162,19 +269,88 @@ class JournalRun:
         if settled or not records:
             records.append((SETTLED, settlement(self.number(), settled)))
         self.chance.shuffle(records)
+        self.append(records)
+        for number in settled:
+            self.journal.release(self.holders.pop(number))
+
+    def append(self, records: list[tuple[int, bytes]]) -> None:
         unit = Unit([], 0)
         for index, (kind, payload) in enumerate(records):
             sequence = self.journal.append(kind, payload, index == len(records) - 1)
-            unit.records.append((sequence, kind, payload))
-            if kind == MESSAGE:
-                self.holders[message_number(payload)] = self.journal.current
-                self.journal.retain(self.journal.current)
+            segment, size = self.journal.current, size_of(len(payload))
+            written = Written(sequence, kind, payload, Place(segment.number, segment.size - size, size))
+            unit.records.append(written)
+            if kind in (MESSAGE, COPY):
+                (self.holders if kind == MESSAGE else self.copies)[number_of(payload)] = segment
+                self.kept[number_of(payload)] = written
+                self.journal.retain(segment)
             self.state.apply(kind, payload)
         unit.batch = self.journal.open_batch
         self.model.units.append(unit)
-        for number in settled:
-            self.journal.release(self.holders.pop(number))
         self.trace.note(f"unit {len(self.model.units)} up to {unit.last}")
+
+    def append_copy(self) -> None:
+        """Append what means nothing after a restart, and is wanted for a while."""
+        if self.copies and self.chance.random() < len(self.copies) / COPIES_MAX:
+            self.journal.release(self.copies.pop(self.chance.choice(list(self.copies))))
+            return
+        body = self.chance.randbytes(self.chance.randint(0, self.chance.choice(BODY_SIZES)))
+        self.append([(COPY, message(self.number(), body))])
+
+    # Reading back
+
+    def fetch(self) -> None:
+        """Have some records read back that are needed and written."""
+        wanted = []
+        for number, segment in (self.holders | self.copies).items():
+            place = self.kept[number].place
+            if place.offset + place.size <= segment.written_size:
+                wanted.append((number, place))
+        if not wanted or self.journal.failed:
+            return
+        wanted = self.chance.sample(wanted, self.chance.randint(1, min(len(wanted), FETCHED_MAX)))
+        if self.chance.random() < 0.7:
+            wanted.sort(key=lambda item: item[1])
+        fetch = Fetch()
+        for number, place in wanted:
+            size = self.chance.choice([place.size, 0, 500])
+            fetch.want(number, (place.segment << 32) + place.offset // UNIT_SIZE, size)
+        self.fetch_count += len(wanted)
+        self.trace.note(f"fetch {[number for number, _ in wanted]} {self.journal.fetch(fetch)}")
+
+    def on_fetched(self, fetch: Fetch) -> None:
+        self.trace.note(f"fetched {[(number, status.name) for number, status, _ in fetch.results()]}")
+        for number, status, payload in fetch.results():
+            record = self.kept[number]
+            if status is FetchStatus.READ:
+                demand(payload == record.payload, f"what is read back is what was written: {number}")
+                continue
+            failed = self.disk.error_count > self.errors_before or self.disk.is_off
+            excused = failed and status is FetchStatus.UNREADABLE
+            if number in self.holders or number in self.copies:
+                whole = record.octets is None or self.read(record.place) == record.octets
+                demand(excused or not whole, f"what is needed is read back: {number} at {record.place}: {status.name}")
+                if status is FetchStatus.DAMAGED:
+                    self.journal.quarantine(*record.place)
+
+    def rot_somewhere(self) -> None:
+        """Damage something that is on disk and known."""
+        self.model.look_at_disk(self.read, durable_only=True)
+        records = [
+            record
+            for unit in self.model.units
+            if unit.generation
+            for record in unit.records
+            if record.octets is not None and self.read(record.place) == record.octets
+        ]
+        if not records:
+            return
+        place = self.chance.choice(records).place
+        offset = place.offset + self.chance.randrange(place.size)
+        name = str(segment_path(DIRECTORY, place.segment))
+        self.disk.flip_bit(name, offset, self.chance.randrange(8))
+        self.trace.note(f"damaged {name} at {offset}")
+        self.spoiled.append((place.segment, offset))
 
     def number(self) -> int:
         self.next_number += 1
@@ -196,7 +372,7 @@ class JournalRun:
         if self.disk.is_off or self.journal.failed or unfinished:
             self.fall(closed=True)
             return
-        self.model.on_closed()
+        self.model.on_closed(Place(self.journal.current.number, self.journal.current.size - STOPPED_SIZE, STOPPED_SIZE))
         self.rest(power_lost=self.chance.random() < 0.5)
 
     def fall(self, closed: bool = False) -> None:
@@ -215,13 +391,14 @@ class JournalRun:
         self.trace.note("power lost" if power_lost else "process gone")
         self.time_ms = self.machine.now_ms
         self.disk.restart(power_lost)
-        if self.weather.rots and any(inode.seen for inode in self.disk.names.values()) and self.chance.random() < 0.5:
-            self.trace.note(f"flipped {self.disk.flip_bit()}")
-            self.flipped = True
-
-
-def message_number(payload: bytes) -> int:
-    return int.from_bytes(payload[:8], "little")
+        if self.weather.rots:
+            self.disk.refused.clear()
+            self.model.look_at_disk(self.read, durable_only=False)
+            if self.disk.used_files() and self.chance.random() < 0.5:
+                name, offset = self.disk.damage(unreadable=self.chance.random() < 0.2)
+                self.trace.note(f"damaged {name} at {offset}")
+                self.spoiled.append((number_in(Path(name).name, SEGMENT_PREFIX) or 0, offset))
+                self.checkpoint_spoiled |= Path(name).name.startswith(CHECKPOINT_PREFIX)
 
 
 def is_readable(descriptor: int) -> bool:

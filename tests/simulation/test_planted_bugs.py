@@ -9,14 +9,18 @@ import pytest
 from broker.durability import replay
 from broker.session.transaction import Transaction
 from broker.vhost import VirtualHost
-from storage.errors import JournalDamaged
+from storage import damage, recovery
+from storage.cases import Action, Case
 from storage.housekeeper import Housekeeper
+from storage.judge import Verdict, judge
 from storage.layout import segment_path
-from storage.recovery import Case, Recovery
+from storage.record import SEALED, peek, size_of
+from storage.recovery import Recovery
+from storage.segment import UNIT_SIZE
 from tests.simulation import broker_run
 from tests.simulation.broker_run import BrokerRun
 from tests.simulation.clients import Transactor
-from tests.simulation.disk import Faults, Inode, SimulatedDisk
+from tests.simulation.disk import CommitDisk, Faults, Inode, SimulatedDisk
 from tests.simulation.journal_run import JournalRun
 from tests.simulation.violation import Violation
 from tests.simulation.weather import Weather
@@ -117,21 +121,96 @@ def test_a_start_that_believes_the_page_cache_after_a_failed_sync(monkeypatch):
 
     monkeypatch.setattr(Recovery, "_settle", believing)
     # The next segment's header says that the records had been on disk.
-    assert found(JournalRun, FAILING, "a start is refused only where something is damaged")
+    assert found(JournalRun, FAILING, "nothing is reported where nothing is damaged")
 
 
 def test_damage_that_is_taken_for_a_torn_tail(monkeypatch):
-    judge = Recovery._judge
+    def careless(place, later_has_records):
+        verdict = judge(place, later_has_records)
+        if verdict.case.action is not Action.SKIP:
+            return verdict
+        return Verdict(Case.TORN_TAIL)
 
-    def careless(self, index, data):
+    monkeypatch.setattr(recovery, "judge", careless)
+    # The rest of the log is missed, or what proves that it had been there.
+    assert found(JournalRun, ROTTING, "a start is refused only where a file is missing")
+
+
+def test_damage_that_takes_its_neighbours_along(monkeypatch):
+    def greedy(place, later_has_records):
+        verdict = judge(place, later_has_records)
+        if verdict.case is not Case.RECORD_DAMAGED or verdict.resume_sequence == 0:
+            return verdict
+        offset, sequence = verdict.resume_offset, verdict.resume_sequence
+        header = peek(place.data, offset, place.identity.seed, place.identity.epoch)
+        if header is None or header[0] >= SEALED:
+            return verdict
+        return replace(verdict, resume_offset=offset + size_of(header[4]), resume_sequence=sequence + 1)
+
+    monkeypatch.setattr(recovery, "judge", greedy)
+    assert found(JournalRun, ROTTING, "the state is that after some unit")
+
+
+def test_damage_that_nobody_hears_of(monkeypatch):
+    skip = Recovery._skip
+
+    def silent(self, file, verdict):
+        skip(self, file, verdict)
+        self.damages[:] = [damage for damage in self.damages if damage.case is not Case.RECORD_DAMAGED]
+
+    monkeypatch.setattr(Recovery, "_skip", silent)
+    assert found(JournalRun, ROTTING, "what is lost is reported")
+
+
+def test_damage_of_which_no_copy_is_kept(monkeypatch):
+    monkeypatch.setattr(recovery, "keep_copies", lambda *_: None)
+    assert found(JournalRun, ROTTING, "a copy of what is damaged is kept")
+
+
+def test_a_copy_that_is_kept_without_a_name_for_sure(monkeypatch):
+    write = damage.write_file
+
+    def hasty(filesystem, path, data):
+        sync = SimulatedDisk.sync_directory
+        filesystem.sync_directory = lambda directory: None
         try:
-            return judge(self, index, data)
-        except JournalDamaged:
-            self._attested = 0
-            return Case.TORN_TAIL
+            write(filesystem, path, data)
+        finally:
+            filesystem.sync_directory = sync.__get__(filesystem)
 
-    monkeypatch.setattr(Recovery, "_judge", careless)
-    assert found(JournalRun, ROTTING, "what is durable is found")
+    monkeypatch.setattr(damage, "write_file", hasty)
+    assert found(JournalRun, ROTTING, "a copy of what is damaged is kept")
+
+
+def test_a_directory_that_is_not_on_disk_before_what_is_in_it(monkeypatch):
+    def hasty(self, directory):
+        self.directories.add(str(directory))
+
+    monkeypatch.setattr(SimulatedDisk, "make_directory", hasty)
+    assert found(JournalRun, CALM, "what is durable is found")
+
+
+def test_a_read_that_goes_astray(monkeypatch):
+    def astray(self, descriptor, size, offset):
+        return self.disk.read_at(descriptor, size, offset + UNIT_SIZE)
+
+    monkeypatch.setattr(CommitDisk, "on_read", astray)
+    assert found(JournalRun, CALM, "what is needed is read back")
+
+
+def test_segments_that_go_while_they_are_needed(monkeypatch):
+    reclaim = Housekeeper.reclaim
+
+    def hasty(self, numbers):
+        reclaim(self, [*numbers, numbers[-1] + 1] if numbers else numbers)
+
+    monkeypatch.setattr(Housekeeper, "reclaim", hasty)
+    assert found(JournalRun, CALM, "what is needed is read back")
+
+
+def test_messages_that_are_dropped_with_the_declaration_of_their_queue(monkeypatch):
+    monkeypatch.setattr(replay.Replay, "_recover_queue", lambda self, number: None)
+    assert found(BrokerRun, ROTTING, "what was confirmed and not settled is there")
 
 
 def test_settlements_that_are_not_replayed(monkeypatch):

@@ -1,4 +1,4 @@
-"""Some hundred seeds of each simulation, and those that once found a bug.
+"""Some hundred seeds of each simulation, and sweeps.
 
 HAYPILE_TEST_SEED begins elsewhere, HAYPILE_TEST_SEEDS runs more of them; ``make simulate SEEDS=100000`` runs them
 without pytest, in several processes.
@@ -25,11 +25,6 @@ OPERATIONS_MIN = 60
 SWEPT = (1, 2, 3)
 TORN = 4
 
-FOUND_ONCE = {
-    "a segment prepared behind one that could not be": ("journal", 35),
-    "a segment removed before one that could not be": ("journal", 328),
-}
-
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("what", sorted(RUNS))
@@ -38,11 +33,6 @@ def test_seeds(what, part):
     for seed in range(SEED + part, SEED + SEEDS[what], PARTS):
         outcome = run_seed((what, seed))
         assert not outcome.problem, f"{outcome.problem}; {how_to_replay(what, seed)}"
-
-
-@pytest.mark.parametrize("bug", FOUND_ONCE)
-def test_seeds_that_found_a_bug(bug):
-    assert not run_seed(FOUND_ONCE[bug]).problem
 
 
 @pytest.mark.parametrize("what", sorted(RUNS))

@@ -5,6 +5,7 @@ thing; the turns of the event loop, the commits and the passing of time happen w
 """
 
 import select
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 from broker import clock
 from broker.configuration import Configuration
 from broker.metrics.counters import Counters
+from broker.paging.page_out import PageOut
 from broker.session.connection import Connection
 from broker.turn import Turn
 from broker.vhost import VirtualHost
@@ -119,10 +121,12 @@ class InProcessBroker:
         machine: Machine | None = None,
         options: JournalOptions = OPTIONS,
         time_ms: int = BEGINNING_MS,
+        message_memory_bytes: int = sys.maxsize,
     ) -> None:
         self.directory = directory
         self.machine = machine
         self.options = options
+        self.message_memory_bytes = message_memory_bytes
         self.configuration = Configuration(data_dir=str(directory))
         self.cluster_name = "in process"
         self.read_buffer = ReadBuffer(READ_BUFFER_SIZE_BYTES, READ_BUFFER_SIZE_BYTES)
@@ -143,7 +147,8 @@ class InProcessBroker:
             self.counters,
             self.options,
             lambda _, error: self.errors.append(error),
-            machine=self.machine,
+            PageOut(self.turn, self.message_memory_bytes),
+            self.machine,
         )
         self.events = self.vhost.events
         self.vhosts = {"/": self.vhost}

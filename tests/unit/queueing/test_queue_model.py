@@ -5,6 +5,7 @@ Three durable queues, whose dead letters go from each to the next and from the l
 
 import shutil
 import struct
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pamqp.commands import Basic, Confirm, Queue
 
 from broker import clock
 from broker.policy import validate_policy
+from broker.queueing.ready import PagedMessage
 from tests.support.in_process import InProcessBroker
 from tests.support.paged import read_back
 from tests.support.queue_model import Entry, ModelBroker, ModelMessage, ModelQueue
@@ -60,10 +62,12 @@ DEAD_ARGUMENTS = st.fixed_dictionaries({}, optional={"message-ttl": TTL_MS, **LI
 
 
 class Machine(RuleBasedStateMachine):
+    message_memory_bytes = sys.maxsize
+
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
-        self.broker = InProcessBroker(self.directory)
+        self.broker = InProcessBroker(self.directory, message_memory_bytes=self.message_memory_bytes)
         self.model = ModelBroker(clock.now_ms())
         self.number = 0
         self.confirmed = 0
@@ -98,7 +102,7 @@ class Machine(RuleBasedStateMachine):
         self.connect()
         given = (arguments, dead_arguments, grave_arguments)
         for index, (name, its) in enumerate(zip(NAMES, given, strict=True)):
-            full = {f"x-{key}": value for key, value in its.items()}
+            full = {f"x-{key}": value for key, value in self.lasting(its).items()}
             if index < dead_letters:
                 full["x-dead-letter-exchange"] = ""
                 full["x-dead-letter-routing-key"] = NAMES[(index + 1) % len(NAMES)]
@@ -114,6 +118,10 @@ class Machine(RuleBasedStateMachine):
         self.consumers.clear()
         self.unacked.clear()
         self.confirmed = 0
+
+    def lasting(self, definition: dict[str, Any]) -> dict[str, Any]:
+        """Return settings that this machine can have."""
+        return definition
 
     # What comes from the broker
 
@@ -202,6 +210,8 @@ class Machine(RuleBasedStateMachine):
         large: bool,
         times: int,
     ) -> None:
+        if expiration is not None:
+            expiration = self.lasting({"message-ttl": expiration})["message-ttl"]
         headers: dict[str, Any] = {}
         keys = [queue]
         if copy_to is not None and copy_to != queue:
@@ -342,7 +352,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(definition=POLICIES)
     def put_policy(self, definition: dict[str, Any]) -> None:
-        self.broker.vhost.put_policy(validate_policy("p", "^q$", definition))
+        # Of what is paged out the queue learns priority, time and group when it is read: docs/operations.md says so.
+        read_back(self.broker.vhost, self.broker.vhost.queues["q"])
+        self.broker.vhost.put_policy(validate_policy("p", "^q$", self.lasting(definition)))
         self.apply()
 
     @rule()
@@ -400,44 +412,72 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def everything_is_where_the_model_has_it(self) -> None:
         vhost = self.broker.vhost
+        paged_volatile = 0
         for name, model in self.model.queues.items():
             queue = vhost.queues[name]
             ready = sorted(model.ready, key=lambda entry: entry.position)
-            read_back(vhost, queue)
-            there = [shown(entry) for entry in queue.entries(0, 1 << 20)]
-            expected = [(entry.position, entry.message.body, entry.redelivered) for entry in ready]
-            assert there == expected, f"{name}: {list(map(short, there))}, not {list(map(short, expected))}"
-            assert [(*shown(entry), entry[3]) for entry in queue.waiting_entries(0, 1 << 20)] == [
-                (entry.position, entry.message.body, entry.redelivered, entry.not_before)
-                for entry in sorted(model.waiting, key=lambda entry: entry.position)
+            waiting = sorted(model.waiting, key=lambda entry: entry.position)
+            there = queue.entries(0, 1 << 20)
+            in_wait = queue.waiting_entries(0, 1 << 20)
+            paged = {entry[0] for entry in (*there, *in_wait) if isinstance(entry[1], PagedMessage)}
+            shown_there = [shown(entry) for entry in there]
+            expected = [expectation(entry, paged) for entry in ready]
+            assert shown_there == expected, f"{name}: {shown_there}, not {expected}"
+            assert [(*shown(entry), entry[3]) for entry in in_wait] == [
+                (*expectation(entry, paged), entry.not_before) for entry in waiting
             ]
+            assert queue.paged_count() == len(paged)
+            paged_volatile += sum(
+                entry.position in paged and not entry.message.persistent for entry in (*ready, *waiting)
+            )
             assert (queue.ready_count(), queue.ready_bytes()) == (len(ready), model.size())
             assert queue.unacked_count == len(model.unacked)
             for entry in ready + model.waiting + model.unacked:
                 assert queue.delivery_count(entry.position) == entry.returns
         assert len(vhost.transfers) == 0
         assert vhost.journal.unit_depth == 0
-        assert vhost.journal.journal.live_record_count == self.model.persistent_count()
+        assert vhost.journal.journal.live_record_count == self.model.persistent_count() + paged_volatile
+        assert vhost.budget.used_bytes == sum(queue.memory_bytes() for queue in vhost.queues.values())
         assert self.broker.errors == []
 
 
-def short(entry: tuple[int, bytes, bool]) -> str:
-    position, body, redelivered = entry
-    return f"{struct.unpack_from('>I', body)[0]} of {len(body)} at {position}{' redelivered' * redelivered}"
+def expectation(entry: Entry, paged: set[int]) -> tuple[int, str, bool]:
+    return entry.position, short(entry.message.body, entry.position in paged), entry.redelivered
 
 
-def shown(entry: Any) -> tuple[int, bytes, bool]:
+def short(body: bytes, paged: bool) -> str:
+    return f"{len(body)} octets paged out" if paged else f"{struct.unpack_from('>I', body)[0]} of {len(body)} octets"
+
+
+def shown(entry: Any) -> tuple[int, str, bool]:
     position, message, redelivered = entry[:3]
-    return position, message.body, redelivered
+    if isinstance(message, PagedMessage):
+        return position, f"{message.body_size} octets paged out", redelivered
+    return position, short(message.body, False), redelivered
 
 
-TestQueueModel = Machine.TestCase
-TestQueueModel.settings = settings(
-    max_examples=200,
-    stateful_step_count=40,
-    print_blob=True,
-    deadline=None,
-    report_multiple_bugs=False,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-TestQueueModel = pytest.mark.timeout(120)(TestQueueModel)
+class PagingMachine(Machine):
+    """The same, with room for about two messages in memory."""
+
+    message_memory_bytes = 600
+
+    def lasting(self, definition: dict[str, Any]) -> dict[str, Any]:
+        """What expires in the moment in which it could be delivered does so while it is being read."""
+        return definition | ({"message-ttl": TICK_MS} if definition.get("message-ttl") == 0 else {})
+
+
+def case_of(machine: type[Machine], max_examples: int) -> Any:
+    case = machine.TestCase
+    case.settings = settings(
+        max_examples=max_examples,
+        stateful_step_count=40,
+        print_blob=True,
+        deadline=None,
+        report_multiple_bugs=False,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    return pytest.mark.timeout(120)(case)
+
+
+TestQueueModel = case_of(Machine, 200)
+TestPagedQueueModel = case_of(PagingMachine, 200)

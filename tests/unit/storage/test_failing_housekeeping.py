@@ -87,13 +87,14 @@ def test_a_file_is_not_used_again_before_its_old_name_is_gone_for_sure():
     housekeeper = Housekeeper(machine, disk, DIRECTORY, options, 1, Committer(machine.disk, -1, 0), lambda: None)
     housekeeper.prepare(Segment(1), 4096, 0)
     machine.step()
-    old = disk.durable_names["segment-0000000000000001"].durable[:]
+    (name,) = disk.durable_names
+    old = disk.durable_names[name].durable[:]
     disk.faults.errors[disk.operation_count + 2] = errno.EIO  # the sync after the renaming
     housekeeper.reclaim([1])
     machine.step()
     assert disk.error_count == 1
-    assert list(disk.durable_names) == ["segment-0000000000000001"]
+    assert list(disk.durable_names) == [name]
     disk.faults.power_off_at = disk.operation_count + 4  # a header is on disk, and has no name yet
     housekeeper.prepare(Segment(2), 4096, 0)
     machine.step()
-    assert disk.durable_names["segment-0000000000000001"].durable == old
+    assert disk.durable_names[name].durable == old

@@ -1,8 +1,10 @@
 """Every case of the decision table, each made once."""
 
+import errno
 import os
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -199,6 +201,27 @@ def test_refused(case):
         Recovery(DIRECTORY, disk).apply()
     assert disk.files == found
     assert case.name in check(DIRECTORY, disk).damage
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_checkpoint_that_cannot_be_read_is_a_damaged_one(needed):
+    class Unreadable(SimulatedDisk):
+        def read(self, path: Path, size_max: int = -1) -> bytes:
+            if path.name.startswith("checkpoint"):
+                raise OSError(errno.EIO, "no")
+            return super().read(path, size_max)
+
+        def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
+            return self.read(path)
+
+    disk = Unreadable(files(reclaimed(4, 3) if needed else one()) | checkpoint(3 if needed else 2))
+    if needed:
+        with pytest.raises(JournalDamaged, match="CHECKPOINT_BAD"):
+            Recovery(DIRECTORY, disk).apply()
+    else:
+        recovery = Recovery(DIRECTORY, disk)
+        assert [payload for _, _, payload, _ in recovery.records()] == [b"a", b"b"]
+        assert "CHECKPOINT_BAD_UNUSED" in names_of(recovery)
 
 
 @pytest.mark.parametrize("case", SKIPPED, ids=lambda case: case.name)

@@ -355,6 +355,26 @@ def test_what_the_disk_refuses_to_read_costs_what_stood_there():
     recovery.apply()
 
 
+def test_what_could_be_read_is_not_overwritten_with_zeros_once_it_cannot():
+    class Worsening(SimulatedDisk):
+        reads = 0
+
+        def read(self, path: Path, size_max: int = -1) -> bytes:
+            self.reads += size_max != HEADER_SIZE
+            if self.reads > 1:
+                raise OSError(errno.EIO, "no")
+            return super().read(path, size_max)
+
+        def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
+            raise OSError(errno.EIO, "no")
+
+    segment = SegmentMaker().batch([(b"confirmed",)])
+    disk = Worsening({segment.name: segment.bytes()})
+    with pytest.raises(OSError, match="no"):
+        Recovery(DIRECTORY, disk).apply()
+    assert disk.files == {segment.name: segment.bytes()}
+
+
 def test_the_proof_of_damage_outlives_the_torn_batch_in_which_it_was():
     segment = SegmentMaker().batch([(b"first",), (b"hit",), (b"last",)])
     begin = len(segment.data)

@@ -1,0 +1,146 @@
+"""One damaged record in the journal of a broker, and what that may cost: itself, and nothing else."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from broker.durability.definitions import Bound, ExchangeDeclared, QueueDeclared, QueueDeleted, decode
+from broker.durability.queue_log import RECORD_KINDS, decode_publish, decode_settle
+from broker.durability.replay import RECOVERED_PREFIX, Replay
+from storage.errors import JournalError
+from storage.layout import SEGMENT_PREFIX, number_in
+from storage.recovery import Recovery
+from storage.survey import RecordSeen, survey_segment
+from tests.simulation.broker_model import BrokerModel, Copy
+from tests.simulation.disk import SimulatedDisk
+
+TRIES_MAX = 10
+PUBLISHES = (RECORD_KINDS["publish"], RECORD_KINDS["publish_timed"])
+
+
+class RecordDamage:
+    """Damages one record of a virtual host, of which there is a proof, and tells the model what that may cost.
+
+    ``recovered`` are the queues that a start has to make up, by name, and those whose messages they hold; ``is_done``
+    whether there was such a record.
+    """
+
+    def __init__(self, disk: SimulatedDisk, directory: Path, model: BrokerModel) -> None:
+        self.recovered: dict[str, str] = {}
+        self.is_done = False
+        self._disk = disk
+        self._directory = directory
+        self._model = model
+        self._is_reported = False
+        self._names: dict[int, str] = {}
+        self._numbers: dict[tuple[int, int], int] = {}
+
+    def strike(self, chance: random.Random, note: Callable[[str], None]) -> None:
+        """Damage some record."""
+        before = self._read()
+        if before is None:
+            return
+        records = self._places()
+        for _ in range(min(TRIES_MAX, len(records))):
+            path, record = chance.choice(records)
+            offset, bit = record.offset + chance.randrange(record.size), chance.randrange(8)
+            self._disk.flip_bit(str(path), offset, bit)
+            after = self._read()
+            if after is not None and self._is_reported and before.keys() - after.keys() == {record.sequence}:
+                note(f"damaged record {record.sequence}, kind {record.kind}, in {path.name} at {offset}")
+                self.is_done = True
+                self._expect(record.kind, record.payload or b"")
+                return
+            # It meant nothing to a start any more, or looks as if it had never been on disk.
+            self._disk.flip_bit(str(path), offset, bit)
+
+    def _read(self) -> dict[int, tuple[int, bytes]] | None:
+        """Return what a start would read, None if it would be refused."""
+        replay = Replay()
+        try:
+            recovery = Recovery(self._directory, self._disk)
+            if recovery.checkpoint is not None:
+                replay.take_checkpoint(recovery.checkpoint.payload)
+            records = {sequence: (kind, payload) for kind, sequence, payload, _ in recovery.records()}
+        except JournalError:
+            return None
+        self._is_reported = bool(recovery.damages)
+        if not self._is_reported:
+            self._names = {number: queue.definition.name for number, queue in replay.queues.items()}
+            self._learn(records.values())
+        return records
+
+    def _learn(self, records: Any) -> None:
+        for kind, payload in records:
+            if kind in PUBLISHES:
+                targets, message = decode_publish(payload, kind == PUBLISHES[1])
+                self._numbers |= dict.fromkeys(targets, number_of(message.body))
+            elif kind == RECORD_KINDS["definition"] and isinstance(definition := decode(payload), QueueDeclared):
+                self._names[definition.number] = definition.name
+
+    def _places(self) -> list[tuple[Path, RecordSeen]]:
+        places: list[tuple[Path, RecordSeen]] = []
+        for name in self._disk.list(self._directory):
+            number = number_in(name, SEGMENT_PREFIX)
+            if number is not None:
+                path = self._directory / name
+                seen: list[RecordSeen] = []
+                survey_segment(self._disk, path, number, seen.append)
+                places += [(path, record) for record in seen if record.payload is not None]
+        return places
+
+    # What it may cost
+
+    def _expect(self, kind: int, payload: bytes) -> None:
+        if kind in PUBLISHES:
+            targets, message = decode_publish(payload, kind == PUBLISHES[1])
+            for queue, _ in targets:
+                for copy in self._copies(number_of(message.body), self._names.get(queue, "")):
+                    copy.maybe_gone = copy.is_excused = True
+        elif kind == RECORD_KINDS["settle"]:
+            number, _, ranges = decode_settle(payload)
+            self._forget_deliveries(self._names.get(number, ""))
+            for first, last in ranges:
+                for position in range(first, last + 1):
+                    if (number, position) in self._numbers:
+                        self._bring_back(self._copies(self._numbers[number, position], self._names[number]))
+        elif kind == RECORD_KINDS["definition"]:
+            self._expect_definition(decode(payload))
+
+    def _expect_definition(self, definition: object) -> None:
+        match definition:
+            case QueueDeclared(name=name, number=number):
+                self._model.declared.discard(name)
+                self._model.bound.discard(name)
+                self.recovered[f"{RECOVERED_PREFIX}{number}"] = name
+                for copy in self._model.copies:
+                    # What goes there before somebody declares it anew goes nowhere.
+                    copy.maybe_gone = copy.maybe_gone or name in copy.homes[1:]
+            case QueueDeleted(name=name):
+                self._bring_back([copy for copy in self._model.copies if name in copy.homes])
+                self._forget_deliveries(name)
+            case ExchangeDeclared():
+                self._model.bound.clear()
+            case Bound(destination=destination):
+                self._model.bound.discard(destination)
+
+    def _copies(self, number: int, queue: str) -> list[Copy]:
+        return [copy for copy in self._model.messages[number - 1].copies if queue in copy.homes]
+
+    def _bring_back(self, copies: list[Copy]) -> None:
+        for copy in copies:
+            if copy.settled is not None:
+                copy.settled, copy.maybe_gone = None, True
+            copy.is_excused = True
+            # It may have gone on to its dead letter queue as well.
+            copy.places_max = len(copy.homes)
+
+    def _forget_deliveries(self, queue: str) -> None:
+        for copy in self._model.copies:
+            copy.delivered.pop(queue, None)
+
+
+def number_of(body: bytes) -> int:
+    """Return the number of the message with a body."""
+    return int(body.partition(b":")[0])
