@@ -239,10 +239,6 @@ class SimulatedDisk:
         self.descriptors[self.next_descriptor] = self._inode(path)
         return self.next_descriptor
 
-    def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
-        # What fails as a whole may be read in pieces.
-        return bytes(self._inode(path).seen[offset : offset + size])
-
     def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
         self._step(f"read {size} at {offset}")
         return self.descriptors[descriptor].read(offset, size)
