@@ -291,3 +291,38 @@ def test_whatever_happens_meanwhile(tmp_path, seed):
             assert found == sorted(found, key=living[name].get)
     broker.stop()
     print(f"{compacted} bytes compacted, {passed_over} segments passed over")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_settled_behind_a_stuck_backlog_stays_settled(tmp_path, seed):
+    """Now and then one of the old messages is settled, in a segment that would else go before its own."""
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    broker = Small(tmp_path)
+    channel = open_channel(broker, "stuck", "live")
+    stuck = [b"%d " % number + bytes(200) for number in range(200)]
+    for body in stuck:
+        channel.publish(body, "stuck", properties=PERSISTENT)
+    passed_over = 0
+    for _ in range(3):
+        channel = open_channel(broker, "stuck", "live")
+        end = broker.journal.current.number + chance.randrange(5, 40)
+        while broker.journal.current.number < end:
+            channel.publish(bytes(200), "live", properties=PERSISTENT)
+            channel.send(Basic.Ack(tag_of(get(channel, "live"))))
+            if chance.random() < 0.002:
+                message = get(channel, "stuck")
+                if chance.random() < 0.7:
+                    channel.send(Basic.Ack(tag_of(message)))
+                    stuck.remove(message.body)
+            broker.go_on()
+        broker.settle()
+        for _ in range(chance.randrange(20)):
+            broker.go_on()
+        passed_over += broker.journal.segments_passed_over
+        broker.crash()
+        broker.start()
+        assert broker.vhost.queues["live"].ready_count() == 0
+        assert broker.bodies("stuck") == stuck
+    print(f"{passed_over} segments passed over")
+    broker.stop()
