@@ -25,6 +25,7 @@ from broker.durability.definitions import (
     encode,
 )
 from broker.durability.message_replay import MessageReplay
+from broker.durability.mover import EvacuationMover
 from broker.durability.queue_log import QueueLog, VirtualHostJournal
 from broker.durability.replay import Replay
 from broker.durability.slices import snapshot_in_slices
@@ -106,6 +107,9 @@ class VirtualHost(QueueHost):
         self.damage = DamageReport(name)
         self.scrubber: Scrubber | None = None
         self.recovered_queues: list[str] = []
+        self.channels: set[Any] = set()
+        self.mover = EvacuationMover(self.journal, self.channels)
+        journal.compact_with(self.mover)
         self._commit_wanted = False
         self._waiting: list[Any] = []
         self.next_queue_number = 1
@@ -250,6 +254,7 @@ class VirtualHost(QueueHost):
     def _journal_durable(self) -> None:
         batch = self.durable_batch
         self.pager.written(batch)
+        self.mover.written(batch)
         waiting, self._waiting = self._waiting, []
         still = []
         done = 0
@@ -466,6 +471,7 @@ class VirtualHost(QueueHost):
         del self.queues[queue.name]
         self.routes.forget_queue(queue.name)
         queue.deleted = True
+        self.journal.holders.pop(queue.page_number, None)
         if queue.log is not None:
             batch = self._define(QueueDeleted(queue.name, queue.log.number))
             queue.log.drop()
@@ -494,6 +500,7 @@ class VirtualHost(QueueHost):
         del self.reply_queues[queue.name]
         self.routes.forget_queue(queue.name)
         queue.deleted = True
+        self.journal.holders.pop(queue.page_number, None)
         queue.purge()
 
     def add_consumer(self, consumer: Consumer) -> None:
