@@ -7,7 +7,7 @@ from broker import clock
 from storage.errors import JournalError
 from storage.options import JournalOptions
 from tests.simulation.broker_damage import RecordDamage
-from tests.simulation.broker_model import BrokerModel
+from tests.simulation.broker_model import BrokerModel, Copy
 from tests.simulation.client import LifeEnded
 from tests.simulation.clients import (
     DEAD_LETTER_QUEUES,
@@ -106,7 +106,7 @@ class BrokerRun:
         self.world = World(self.broker, self.model, self.chance, self.run_turn, self.trace.note)
         damage = self.broker.vhost.damage
         demand(
-            damage.damage_count == (self.damage is not None and self.damage.is_done)
+            damage.damage_count == (self.damage.place_count if self.damage is not None else 0)
             and damage.lost_record_count <= damage.damage_count,
             f"what is damaged is reported: {damage.damage_count} places, {damage.lost_record_count} records lost",
         )
@@ -122,8 +122,19 @@ class BrokerRun:
         found = auditor.audit()
         self.check_alive()
         self.trace.note(f"audit { ({queue: [copy.message.number for copy in found[queue]] for queue in found}) }")
-        self.model.on_audit(found)
+        self.model.on_audit(found, self.check_quarantined(found))
         auditor.cut()
+
+    def check_quarantined(self, found: dict[str, list[Copy]]) -> int:
+        """See that what cannot be read is what is damaged. Returns how much else a failing disk did not give back."""
+        count = self.broker.counters.messages_quarantined
+        expected = self.damage.quarantined_count if self.damage is not None else 0
+        unreadable = self.damage.unreadable if self.damage is not None else []
+        for queue, copy in unreadable:
+            demand(copy not in found.get(queue, []), f"what is damaged is not delivered: {copy}")
+        demand(count >= expected, f"what is missing is counted: {count} messages of {expected}")
+        demand(count == expected or self.disk_failed, f"what is not damaged can be read: {count} of {expected} cannot")
+        return count - expected
 
     # What goes on
 
