@@ -1,6 +1,7 @@
 """A virtual host and its clients through several lives on a simulated machine."""
 
 import random
+import sys
 from pathlib import Path
 
 from broker import clock
@@ -36,6 +37,7 @@ CLIENTS_MAX = 6
 SEGMENT_SIZES = (4096, 8192, 16384, 65536)
 ROLES: tuple[type[ModelledClient], ...] = (Publisher, Publisher, Publisher, Consumer, Consumer, Getter, Transactor)
 SLEEPS_MS = (0, 0, 1, 20, 500, 4000)
+MESSAGE_MEMORIES_BYTES = (sys.maxsize, sys.maxsize, 300, 2000, 20_000)
 PIECE_SIZES = (1, 7, 100, 5000, 1 << 18)
 
 
@@ -51,6 +53,7 @@ class BrokerRun:
         self.options = JournalOptions(
             self.chance.choice(SEGMENT_SIZES), self.chance.choice(SEGMENT_SIZES), self.chance.randrange(3)
         )
+        self.memory_bytes = random.Random(f"memory {seed}").choice(MESSAGE_MEMORIES_BYTES)
         self.model = BrokerModel(DEAD_LETTER_QUEUES, ["transient"])
         self.time_ms = BEGINNING_MS
         self.errors_before = 0
@@ -63,7 +66,7 @@ class BrokerRun:
 
     def run(self) -> None:
         try:
-            self.trace.note(f"{self.weather} {self.options}")
+            self.trace.note(f"{self.weather} {self.options}, {self.memory_bytes} bytes for messages")
             for _ in range(self.chance.randint(1, LIVES_MAX)):
                 self.disk.faults = self.weather.faults(self.chance, self.disk.operation_count)
                 self.live(self.chance.randrange(1, self.chance.choice(STEPS_MAX)))
@@ -82,7 +85,7 @@ class BrokerRun:
         self.errors_before = self.disk.error_count
         self.machine = SimulatedMachine(self.disk, self.chance, self.trace.note, self.time_ms)
         try:
-            self.broker = InProcessBroker(DIRECTORY, self.machine, self.options, self.time_ms)
+            self.broker = InProcessBroker(DIRECTORY, self.machine, self.options, self.time_ms, self.memory_bytes)
         except JournalError as error:
             raise Violation(f"a start is refused only where something is damaged: {error}") from error
         except OSError as error:
