@@ -107,12 +107,7 @@ class BrokerRun:
 
     def begin(self, audit: bool) -> None:
         self.world = World(self.broker, self.model, self.chance, self.run_turn, self.trace.note)
-        damage = self.broker.vhost.damage
-        demand(
-            damage.damage_count == (self.damage.place_count if self.damage is not None else 0)
-            and damage.lost_record_count <= damage.damage_count,
-            f"what is damaged is reported: {damage.damage_count} places, {damage.lost_record_count} records lost",
-        )
+        self.check_reported()
         if self.damage is not None:
             self.world.recovered = self.damage.recovered
         self.administrator = Administrator(self.world)
@@ -127,6 +122,22 @@ class BrokerRun:
         self.trace.note(f"audit { ({queue: [copy.message.number for copy in found[queue]] for queue in found}) }")
         self.model.on_audit(found, self.check_quarantined(found))
         auditor.cut()
+
+    def check_reported(self) -> None:
+        """See that the start reports what is damaged, as far as it has to read it, and nothing else."""
+        damage = self.broker.vhost.damage
+        # Where damage has no end, it may go on in a segment that was never written.
+        places = [
+            each
+            for each in damage.at_start
+            if any(self.disk.names[str(each.path)].seen[each.offset : each.offset + each.size])
+        ]
+        demand(
+            len(places) == (self.damage.place_count if self.damage is not None else 0)
+            and damage.lost_record_count <= len(places)
+            and damage.damage_count == len(damage.at_start) <= 2 * len(places),
+            f"what is damaged is reported: {damage.damage_count} places, {damage.lost_record_count} records lost",
+        )
 
     def check_quarantined(self, found: dict[str, list[Copy]]) -> int:
         """See that what cannot be read is what is damaged. Returns how much else a failing disk did not give back."""
