@@ -420,8 +420,7 @@ class Recovery:
         reader = self._reader
         offset, sequence = reader.offset, verdict.resume_sequence
         if self._open_ended and verdict.case is Case.SEQUENCE_GAP:
-            before = self.damages[-1]
-            self.damages[-1] = replace(before, count=sequence - before.sequence if before.sequence else 0)
+            self._count_lost(sequence)
         else:
             count = sequence - verdict.lost_sequence if sequence and verdict.lost_sequence else 0
             size = verdict.resume_offset - offset
@@ -430,6 +429,16 @@ class Recovery:
             )
         self._open_ended = sequence == 0
         reader.resume(verdict.resume_offset, sequence or reader.sequence + 1)
+
+    def _count_lost(self, next_sequence: int) -> None:
+        """Say how many records a stretch of damage has cost, now that it is known where it ends.
+
+        It may be of several places, in several segments: only of the first is it known which record should be there.
+        """
+        for place, damage in reversed(list(enumerate(self.damages))):
+            if damage.sequence == self._reader.sequence + 1:
+                self.damages[place] = replace(damage, count=next_sequence - damage.sequence)
+                return
 
     def _conclude(self, end: Case) -> None:
         """Find where the log ends, refuse what contradicts it, and make the list of repairs."""
@@ -446,7 +455,7 @@ class Recovery:
             reader.unit_segment.cut(reader.unit_offset, self.sequence)
         if self.sequence < self._attested:
             if self._open_ended:
-                self.damages[-1] = replace(self.damages[-1], count=self._attested - self.sequence)
+                self._count_lost(self._attested + 1)
             elif end is not Case.END_MISSING:
                 path = self._files[kept_count - 1].path if kept_count else self.directory
                 self._refuse(Case.END_MISSING, path, reader.offset)

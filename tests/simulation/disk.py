@@ -190,6 +190,11 @@ class SimulatedDisk:
         if offset < len(inode.durable):
             inode.durable[offset] = inode.seen[offset]
 
+    def lose(self, name: str) -> None:
+        """Forget a file, as if somebody had removed it."""
+        del self.names[name]
+        self.durable_names.pop(name, None)
+
     def _step(self, operation: str) -> None:
         """Count an operation, or raise OSError where it fails."""
         self.meanwhile(operation)

@@ -237,9 +237,12 @@ class JournalModel:
         rest = unit.records[len(kept) :]
         if not kept or kept[-1].sequence not in {record[0] for record in discovery.found}:
             return False
+        # Of what had never been on disk for sure, nobody can tell how far it went on behind damage without an end.
+        has_no_end = not unit.generation and any(damage.count == 0 for damage in reports_on(rest[0], discovery))
         demand(
             all(
-                (record.sequence in damaged or not unit.generation) and reports_on(record, discovery) for record in rest
+                (record.sequence in damaged or not unit.generation) and (has_no_end or reports_on(record, discovery))
+                for record in rest
             ),
             f"a unit is found as a whole, or as far as it is not damaged: {[*map(str, rest)]}",
         )

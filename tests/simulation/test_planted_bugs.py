@@ -1,12 +1,16 @@
 """The simulator finds what it is meant to find: each test plants one bug, and a seed has to fail for it."""
 
 import errno
+import struct
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
-from broker.durability import replay
+from broker.durability import replay, vhost_state
+from broker.durability.queue_log import RECORD_KINDS, decode_publish
+from broker.paging.pager import Pager
+from broker.queueing.ready import PagedMessage
 from broker.session.transaction import Transaction
 from broker.vhost import VirtualHost
 from storage import damage, recovery
@@ -17,6 +21,7 @@ from storage.layout import segment_path
 from storage.record import SEALED, peek, size_of
 from storage.recovery import Recovery
 from storage.segment import UNIT_SIZE
+from storage.survey import survey_segment
 from tests.simulation import broker_run
 from tests.simulation.broker_run import BrokerRun
 from tests.simulation.clients import Transactor
@@ -30,6 +35,8 @@ FAILING = Weather(fails=True)
 ROTTING = Weather(rots=True)
 SEEDS_MAX = 400
 PATIENCE_S = 3
+COUNT = struct.Struct("<I")
+TARGET = struct.Struct("<IQ")
 
 
 def found(run_class, weather, words):
@@ -208,40 +215,87 @@ def test_segments_that_go_while_they_are_needed(monkeypatch):
     assert found(JournalRun, CALM, "what is needed is read back")
 
 
+def change_records(monkeypatch, change, *kinds):
+    """Have starts read all segments, and change the payloads of records of some kinds; None leaves them out."""
+    read = Recovery._read
+    numbers = [RECORD_KINDS[kind] for kind in kinds]
+
+    def reading(self, replayer):
+        for records in read(self, replayer):
+            changed = [(r[0], r[1], change(r[0], r[2]), *r[3:]) if r[0] in numbers else r for r in records]
+            yield [record for record in changed if record[2] is not None]
+
+    monkeypatch.setattr(Recovery, "_index_of", lambda self, file: None)
+    monkeypatch.setattr(Recovery, "_read", reading)
+
+
+def change_targets(monkeypatch, change):
+    """Change the queues of messages, and their positions there."""
+
+    def changed(kind, payload):
+        begin = 8 if kind == RECORD_KINDS["publish_timed"] else 0
+        targets, _ = decode_publish(payload, begin > 0)
+        end = begin + COUNT.size + TARGET.size * len(targets)
+        targets = change(targets, len(payload))
+        packed = b"".join(TARGET.pack(*target) for target in targets)
+        return payload[:begin] + COUNT.pack(len(targets)) + packed + payload[end:]
+
+    change_records(monkeypatch, changed, "publish", "publish_timed")
+
+
 def test_messages_that_are_dropped_with_the_declaration_of_their_queue(monkeypatch):
-    monkeypatch.setattr(replay.Replay, "_recover_queue", lambda self, number: None)
+    monkeypatch.setattr(replay.Replay, "recover_queue", lambda self, number: None)
     assert found(BrokerRun, ROTTING, "what was confirmed and not settled is there")
 
 
 def test_settlements_that_are_not_replayed(monkeypatch):
-    monkeypatch.setattr(replay.ReplayedQueue, "settle", lambda self, first, last: None)
+    change_records(monkeypatch, lambda kind, payload: None, "settle")
     assert found(BrokerRun, CALM, "what was settled does not come again")
 
 
 def test_deliveries_that_are_not_flagged_after_a_start(monkeypatch):
-    monkeypatch.setattr(replay, "decode_settle", forgetful(replay.decode_settle))
+    change_records(monkeypatch, lambda kind, payload: payload[:4] + bytes(8) + payload[12:], "settle")
     assert found(BrokerRun, CALM, "what comes again is flagged")
 
 
-def forgetful(decode_settle):
-    def decode(payload):
-        number, _, ranges = decode_settle(payload)
-        return number, 0, ranges
+def test_a_clean_stop_that_is_believed_twice(monkeypatch):
+    monkeypatch.setattr(Recovery, "_without_stop", lambda self, data: data)
+    monkeypatch.setattr(Recovery, "_settle_index", lambda self: None)
+    assert found(BrokerRun, CALM, "what comes again is flagged")
 
-    return decode
+
+def test_a_clean_stop_that_is_believed_twice_by_its_index(monkeypatch):
+    monkeypatch.setattr(Recovery, "_settle_index", lambda self: None)
+    assert found(BrokerRun, CALM, "what comes again is flagged")
 
 
 def test_messages_that_come_back_in_another_order(monkeypatch):
-    take_records = replay.Replay.take_records
+    restore = vhost_state.restore_messages
 
-    def reversing(self, records):
-        take_records(self, records)
-        for queue in self.queues.values():
-            messages = list(queue.messages.values())[::-1]
-            queue.messages = dict(zip(queue.messages, messages, strict=True))
+    def reversing(queue, replayed, journal, disk, give_up):
+        restore(queue, replayed, journal, disk, give_up)
+        entries = queue.entries(0, queue.ready_count())
+        for position, _, _ in entries:
+            queue.remove(position)
+        for (position, _, redelivered), (_, message, _) in zip(entries, reversed(entries), strict=True):
+            queue.restore(read(message, journal.journal.directory, disk), position, redelivered, 0, 0)
 
-    monkeypatch.setattr(replay.Replay, "take_records", reversing)
+    def read(message, directory, disk):
+        if not isinstance(message, PagedMessage):
+            return message
+        number, offset = message.location >> 32, (message.location & 0xFFFFFFFF) * UNIT_SIZE
+        seen = []
+        survey_segment(disk.disk, segment_path(directory, number), number, seen.append)
+        record = next(record for record in seen if record.offset == offset)
+        return decode_publish(record.payload, record.kind == RECORD_KINDS["publish_timed"])[1]
+
+    monkeypatch.setattr(vhost_state, "restore_messages", reversing)
     assert found(BrokerRun, CALM, "in the order of their publishing")
+
+
+def test_damaged_messages_that_nobody_counts(monkeypatch):
+    monkeypatch.setattr(Pager, "give_up", lambda *_: None)
+    assert found(BrokerRun, ROTTING, "what is missing is counted")
 
 
 def test_confirms_that_lose_patience_with_a_stalled_sync(monkeypatch):
@@ -265,25 +319,13 @@ def test_confirms_that_lose_patience_with_a_stalled_sync(monkeypatch):
 
 
 def test_a_fan_out_of_which_a_part_comes_back(monkeypatch):
-    decode_publish = replay.decode_publish
-
-    def partly(payload, timed):
-        targets, message = decode_publish(payload, timed)
-        return targets[: 1 + len(payload) % 3], message
-
-    monkeypatch.setattr(replay, "decode_publish", partly)
+    change_targets(monkeypatch, lambda targets, size: targets[: 1 + size % 3])
     assert found(BrokerRun, CALM, "what happens together outlives a crash together")
 
 
 def test_messages_that_come_back_elsewhere(monkeypatch):
-    decode_publish = replay.decode_publish
-
-    def astray(payload, timed):
-        targets, message = decode_publish(payload, timed)
-        return [(number % 3 + 1, position) for number, position in targets], message
-
-    monkeypatch.setattr(replay, "decode_publish", astray)
-    assert found(BrokerRun, CALM, "a message is where it was routed to")
+    change_targets(monkeypatch, lambda targets, size: [(number % 3 + 1, position) for number, position in targets])
+    assert found(BrokerRun, CALM, "what is not damaged can be read")
 
 
 def test_bindings_that_are_gone_after_a_start(monkeypatch):
