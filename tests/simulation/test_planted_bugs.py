@@ -2,7 +2,6 @@
 
 import errno
 import struct
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -72,16 +71,6 @@ def test_confirms_that_come_too_early(monkeypatch):
     assert found(BrokerRun, CALM, "what was confirmed and not settled is there")
 
 
-def test_a_segment_that_goes_while_its_predecessor_may_come_back(monkeypatch):
-    def hasty(self, numbers):
-        with suppress(OSError):
-            for number in numbers:
-                self._filesystem.remove(segment_path(self._directory, number))
-
-    monkeypatch.setattr(Housekeeper, "_reclaim", hasty)
-    assert found(JournalRun, CALM, "NUMBER_GAP")
-
-
 def test_a_header_that_is_not_on_disk_before_its_name(monkeypatch):
     prepare = Housekeeper._prepare_file
 
@@ -105,17 +94,6 @@ def test_a_file_prepared_behind_one_that_could_not_be(monkeypatch):
         prepare(self, segment, size, durable)
 
     monkeypatch.setattr(Housekeeper, "_prepare", going_on)
-    assert found(JournalRun, FAILING, "NUMBER_GAP")
-
-
-def test_a_removal_that_is_not_tried_again(monkeypatch):
-    reclaim = Housekeeper._reclaim
-
-    def forgetting(self, numbers):
-        reclaim(self, numbers)
-        self._leaving.clear()
-
-    monkeypatch.setattr(Housekeeper, "_reclaim", forgetting)
     assert found(JournalRun, FAILING, "NUMBER_GAP")
 
 
