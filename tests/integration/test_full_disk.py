@@ -243,6 +243,8 @@ def test_a_disk_that_does_not_answer_is_reported_while_that_lasts(ext4: SmallDis
         publisher.channel.expect_silence()
     publisher.await_confirms()
     until(health_says(broker, 200, "ready"))
+    # It is logged at the next look.
+    until(lambda: '"disk stall has ended"' in broker.log_text)
     assert broker.log_text.count('"disk stalled; nothing is confirmed meanwhile"') == 1
     assert broker.log_text.count('"disk stall has ended"') == 1
 
