@@ -1,4 +1,8 @@
-"""One damaged record in the journal of a broker, and what that may cost: itself, and nothing else."""
+"""One damaged record in the journal of a broker, and what that may cost: itself, and nothing else.
+
+A start that reads an index instead of the segment does not see the damage, and needs nothing of it but a message's
+body. So it costs a message when that is read, and anything else nothing.
+"""
 
 import random
 from collections.abc import Callable
@@ -11,6 +15,7 @@ from broker.durability.replay import RECOVERED_PREFIX, Replay
 from storage.errors import JournalError
 from storage.layout import SEGMENT_PREFIX, number_in
 from storage.recovery import Recovery
+from storage.replayer import Replayer
 from storage.survey import RecordSeen, survey_segment
 from tests.simulation.broker_model import BrokerModel, Copy
 from tests.simulation.disk import SimulatedDisk
@@ -22,13 +27,14 @@ PUBLISHES = (RECORD_KINDS["publish"], RECORD_KINDS["publish_timed"])
 class RecordDamage:
     """Damages one record of a virtual host, of which there is a proof, and tells the model what that may cost.
 
-    ``recovered`` are the queues that a start has to make up, by name, and those whose messages they hold; ``is_done``
-    whether there was such a record.
+    ``recovered`` are the queues that a start has to make up, by name, and those whose messages they hold; ``is_seen``
+    says whether a start comes across it, and ``hidden`` are the copies of a message whose damage it does not see.
     """
 
     def __init__(self, disk: SimulatedDisk, directory: Path, model: BrokerModel) -> None:
         self.recovered: dict[str, str] = {}
-        self.is_done = False
+        self.is_seen = False
+        self.hidden: list[Copy] = []
         self._disk = disk
         self._directory = directory
         self._model = model
@@ -49,8 +55,9 @@ class RecordDamage:
             after = self._read()
             if after is not None and self._is_reported and before.keys() - after.keys() == {record.sequence}:
                 note(f"damaged record {record.sequence}, kind {record.kind}, in {path.name} at {offset}")
-                self.is_done = True
-                self._expect(record.kind, record.payload or b"")
+                self.is_seen = self._is_seen()
+                if self.is_seen or record.kind in PUBLISHES:
+                    self._expect(record.kind, record.payload or b"")
                 return
             # It meant nothing to a start any more, or looks as if it had never been on disk.
             self._disk.flip_bit(str(path), offset, bit)
@@ -70,6 +77,12 @@ class RecordDamage:
             self._names = {number: queue.definition.name for number, queue in replay.queues.items()}
             self._learn(records.values())
         return records
+
+    def _is_seen(self) -> bool:
+        """Say whether a start comes across the damage, and does not read an index instead."""
+        recovery = Recovery(self._directory, self._disk)
+        recovery.replay(Replayer())
+        return bool(recovery.damages)
 
     def _learn(self, records: Any) -> None:
         for kind, payload in records:
@@ -97,6 +110,8 @@ class RecordDamage:
             targets, message = decode_publish(payload, kind == PUBLISHES[1])
             for queue, _ in targets:
                 for copy in self._copies(number_of(message.body), self._names.get(queue, "")):
+                    if not self.is_seen and copy.required:
+                        self.hidden.append(copy)
                     copy.maybe_gone = copy.is_excused = True
         elif kind == RECORD_KINDS["settle"]:
             number, _, ranges = decode_settle(payload)

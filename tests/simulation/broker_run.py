@@ -4,10 +4,11 @@ import random
 from pathlib import Path
 
 from broker import clock
+from storage.damage import quarantine_directory
 from storage.errors import JournalError
 from storage.options import JournalOptions
 from tests.simulation.broker_damage import RecordDamage
-from tests.simulation.broker_model import BrokerModel
+from tests.simulation.broker_model import BrokerModel, Copy
 from tests.simulation.client import LifeEnded
 from tests.simulation.clients import (
     DEAD_LETTER_QUEUES,
@@ -106,7 +107,7 @@ class BrokerRun:
         self.world = World(self.broker, self.model, self.chance, self.run_turn, self.trace.note)
         damage = self.broker.vhost.damage
         demand(
-            damage.damage_count == (self.damage is not None and self.damage.is_done)
+            damage.damage_count == (self.damage is not None and self.damage.is_seen)
             and damage.lost_record_count <= damage.damage_count,
             f"what is damaged is reported: {damage.damage_count} places, {damage.lost_record_count} records lost",
         )
@@ -123,7 +124,22 @@ class BrokerRun:
         self.check_alive()
         self.trace.note(f"audit { ({queue: [copy.message.number for copy in found[queue]] for queue in found}) }")
         self.model.on_audit(found)
+        if self.damage is not None:
+            self.check_hidden(self.damage.hidden, found)
         auditor.cut()
+
+    def check_hidden(self, hidden: list[Copy], found: dict[str, list[Copy]]) -> None:
+        """See that messages are missed only if that was said, and that a copy of their record is kept."""
+        present = {copy for copies in found.values() for copy in copies}
+        missed = sum(copy not in present for copy in hidden)
+        counted = self.broker.counters.messages_quarantined
+        demand(missed <= counted, f"what cannot be read back is reported: {counted} messages, not {missed}")
+        while self.run_turn():
+            pass
+        demand(
+            missed == 0 or bool(self.disk.list(quarantine_directory(DIRECTORY))),
+            f"a copy of what cannot be read back is kept: {[*map(str, hidden)]}",
+        )
 
     # What goes on
 
