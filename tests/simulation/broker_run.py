@@ -123,6 +123,10 @@ class BrokerRun:
         found = auditor.audit()
         self.check_alive()
         self.trace.note(f"audit { ({queue: [copy.message.number for copy in found[queue]] for queue in found}) }")
+        if self.broker.counters.messages_quarantined and self.disk.error_count > self.errors_before:
+            # What the disk did not give back is missed in this life, and comes in the next.
+            auditor.cut()
+            return
         self.model.on_audit(found)
         if self.damage is not None:
             self.check_hidden(self.damage.hidden, found)
