@@ -32,7 +32,7 @@ from tests.support.paged import EVERYTHING, read_back
 CALM = Weather()
 FAILING = Weather(fails=True)
 ROTTING = Weather(rots=True)
-SEEDS_MAX = 400
+SEEDS_MAX = 2000
 PATIENCE_S = 3
 QUEUE_ENTRY = struct.Struct("<IQ")
 
@@ -235,8 +235,8 @@ def test_deliveries_that_are_not_flagged_after_a_start(monkeypatch):
 def test_messages_that_come_back_in_another_order(monkeypatch):
     restore = vhost_state.restore
 
-    def reversing(vhost, replay, disk):
-        restore(vhost, replay, disk)
+    def reversing(vhost, replay, disk, **keywords):
+        restore(vhost, replay, disk, **keywords)
         for queue in vhost.queues.values():
             read_back(vhost, queue, disk)
             positions = [entry[0] for entry in queue.entries(0, EVERYTHING)]
