@@ -72,6 +72,7 @@ class DelayedExchanges:
         queue = self.stores.pop(exchange.name, None)
         if queue is not None:
             queue.deleted = True
+            self._vhost.journal.holders.pop(queue.page_number, None)
             if queue.log is not None:
                 self._vhost.journal.define(encode(QueueDeleted(queue.name, queue.log.number)))
                 queue.log.drop()

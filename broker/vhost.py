@@ -25,6 +25,7 @@ from broker.durability.definitions import (
     encode,
 )
 from broker.durability.message_replay import MessageReplay
+from broker.durability.mover import EvacuationMover
 from broker.durability.queue_log import QueueLog, VirtualHostJournal
 from broker.durability.replay import Replay
 from broker.durability.slices import snapshot_in_slices
@@ -41,12 +42,10 @@ from broker.paging.page_out import PageOut
 from broker.paging.pager import Pager
 from broker.policy import Policy, PolicySet
 from broker.publishing import publish_to_queues
+from broker.queue_services import QueueServices
 from broker.queueing.consumer import Consumer
-from broker.queueing.contents import PURGED_PER_TURN_MAX, QueueContents
-from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
-from broker.queueing.ready import PagedMessage
 from broker.routing.alternates import Alternates
 from broker.routing.default import default_exchange
 from broker.routing.exchange import Binding, Destination, Exchange
@@ -82,7 +81,7 @@ PREDECLARED_EXCHANGES = {
 INTERNAL_EXCHANGES = (TRACE_EXCHANGE, EVENT_EXCHANGE)
 
 
-class VirtualHost(QueueHost):
+class VirtualHost(QueueServices):
     """One virtual host, opened from its journal.
 
     The methods here change the state and write it down; whether a client may do so, and what it is told, is decided
@@ -106,6 +105,9 @@ class VirtualHost(QueueHost):
         self.damage = DamageReport(name)
         self.scrubber: Scrubber | None = None
         self.recovered_queues: list[str] = []
+        self.channels: set[Any] = set()
+        self.mover = EvacuationMover(self.journal, self.channels)
+        journal.compact_with(self.mover)
         self._commit_wanted = False
         self._waiting: list[Any] = []
         self.next_queue_number = 1
@@ -250,6 +252,7 @@ class VirtualHost(QueueHost):
     def _journal_durable(self) -> None:
         batch = self.durable_batch
         self.pager.written(batch)
+        self.mover.written(batch)
         waiting, self._waiting = self._waiting, []
         still = []
         done = 0
@@ -466,6 +469,7 @@ class VirtualHost(QueueHost):
         del self.queues[queue.name]
         self.routes.forget_queue(queue.name)
         queue.deleted = True
+        self.journal.holders.pop(queue.page_number, None)
         if queue.log is not None:
             batch = self._define(QueueDeleted(queue.name, queue.log.number))
             queue.log.drop()
@@ -494,6 +498,7 @@ class VirtualHost(QueueHost):
         del self.reply_queues[queue.name]
         self.routes.forget_queue(queue.name)
         queue.deleted = True
+        self.journal.holders.pop(queue.page_number, None)
         queue.purge()
 
     def add_consumer(self, consumer: Consumer) -> None:
@@ -547,33 +552,6 @@ class VirtualHost(QueueHost):
         return self._define(PolicyDeleted(operator, name))
 
     # What queues ask
-
-    def dead_letter(self, queue: Queue, message: Message, position: int, reason: str) -> None:
-        """See ``QueueHost``."""
-        self.transfers.add(queue, message, position, reason)
-
-    def want_timer(self, queue: Queue, due_ms: int) -> None:
-        """See ``QueueHost``."""
-        self.timers.want(queue, due_ms)
-
-    def want_pages(self, queue: Queue, positions: Sequence[int] = ()) -> None:
-        """See ``QueueHost``."""
-        self.pager.want(queue, positions)
-
-    def release_paged(self, message: PagedMessage) -> None:
-        """See ``QueueHost``."""
-        self.journal.release_paged(message.location, message.share_units)
-
-    def finish_purge(self, queue: QueueContents, parts: list[Any], finished: Callable[[], Any] | None) -> None:
-        """See ``QueueHost``."""
-
-        def go_on() -> None:
-            if queue.discard_some(parts, PURGED_PER_TURN_MAX):
-                self.turn.want_step(go_on)
-            elif finished is not None:
-                finished()
-
-        self.turn.want_step(go_on)
 
     def expire_queue(self, queue: Queue) -> None:
         """See ``QueueHost``."""

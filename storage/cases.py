@@ -39,7 +39,11 @@ class Case(Enum):
     # Of the segments together.
     FRONT_MISSING = (Action.REFUSE, "segments before the first one are missing and were not reclaimed")
     FRONT_UNPROVED = (Action.SKIP, "whether the segments before the first one were reclaimed stood in what is damaged")
-    NUMBER_GAP = (Action.REFUSE, "a segment is missing between two others")
+    NUMBER_GAP = (Action.REFUSE, "a segment is missing between two others and was not reclaimed")
+    GAP_UNPROVED = (
+        Action.SKIP,
+        "whether the segments missing between two others were reclaimed stood in what is damaged",
+    )
     SEQUENCE_GAP = (Action.SKIP, "records are missing between two others")
     SEQUENCE_REPEATED = (Action.REFUSE, "records come a second time")
     END_MISSING = (Action.REFUSE, "the log ends before a record that had been on disk")

@@ -3,6 +3,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from storage.committer cimport Batch, Committer
 from storage.fetcher cimport Fetch, Fetcher
+from storage.reclaimer cimport Reclaimer
 from storage.segment cimport Segment
 
 
@@ -13,7 +14,6 @@ cdef class Journal:
     cdef readonly unsigned long long open_batch
     cdef readonly unsigned long long durable_batch
     cdef readonly unsigned long long durable_sequence
-    cdef readonly unsigned long long checkpoint_sequence
     cdef readonly bint failed
     cdef readonly int completion_fd
     cdef readonly object error              # JournalFailed, once failed
@@ -24,6 +24,9 @@ cdef class Journal:
     cdef readonly bint stuck                # the batch in flight waits for room on the disk
     cdef readonly unsigned long long housekeeping_failures
     cdef object _postponed
+    cdef object _machine
+    cdef object _filesystem
+    cdef bint _saves_room
     cdef bint _closed
     cdef bint _closing
     cdef bint _unit_open
@@ -31,32 +34,18 @@ cdef class Journal:
     cdef Py_ssize_t _reserved               # size of the record that is being written, 0 if none is
     cdef long long _capacity                # of the current segment
     cdef Segment _next
-    cdef list _segments                     # sealed, oldest first
-    cdef dict _by_number                    # these and the current one
-    cdef int _unfinished                    # index of the first of them whose file is still open
+    cdef Reclaimer _reclaimer
     cdef Committer _committer
     cdef Fetcher _fetcher
     cdef object _housekeeper
     cdef object _directory
     cdef object _options
-    cdef object _machine
     cdef object _retention
     cdef readonly bint keeps_history        # what is not needed any more stays for a while
     cdef object _durable_callback
     cdef object _failed_callback
     cdef object _fetched_callback
     cdef object _replayer
-    cdef object _snapshot
-
-    cdef bint _reclaim_due
-    cdef unsigned long long _mark_batch     # the batch with the mark that lets segments go, 0 if there is none
-    cdef unsigned long long _mark_number    # the first segment that stays
-    cdef object _slices                     # of a checkpoint that the owner is encoding, None without one
-    cdef unsigned long long _slices_sequence
-    cdef object _checkpoint                 # on its way to disk
-    cdef bint _checkpoint_handed_over
-    cdef bint _saves_room
-    cdef unsigned long long _checkpoint_not_before
 
     cdef unsigned char *reserve(self, unsigned char kind, Py_ssize_t payload_size) except NULL
     cdef unsigned long long seal(self, bint unit_ends) except? 0
@@ -64,6 +53,7 @@ cdef class Journal:
     cpdef void retain(self, Segment segment, unsigned int units=*) noexcept
     cpdef void release(self, Segment segment, unsigned int units=*) noexcept
     cpdef Segment segment(self, unsigned long long number)
+    cpdef Segment find_segment(self, unsigned long long number)
     cpdef bint fetch(self, Fetch fetch) except -1
     cpdef int add_sources(self, Fetch fetch) except -1
     cpdef bint commit(self) except -1
@@ -78,11 +68,5 @@ cdef class Journal:
     cdef int _fail(self, object file, str operation, int error) except -1
     cdef bint _flush(self) except -1
     cdef int _finish_segments(self) except -1
-    cdef int _reclaim(self) except -1
-    cdef int _count_dispensable(self) except -1
     cdef int _collect_outcomes(self) except -1
-    cdef int _collect_checkpoint(self, object checkpoint, object obstacle) except -1
-    cdef int _start_checkpoint(self) except -1
-    cdef int _take_slice(self) except -1
-    cdef int _hand_over_checkpoint(self) except -1
     cdef int _shut(self) except -1

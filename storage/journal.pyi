@@ -2,6 +2,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import final
 
+from storage.compactor import Mover
 from storage.disk import Disk
 from storage.errors import JournalFailed
 from storage.fetcher import Fetch
@@ -45,6 +46,21 @@ class Journal:
     def release(self, segment: Segment, units: int = 0) -> None: ...
     def segment(self, number: int) -> Segment:
         """Return the segment of that number. Raises KeyError if it is gone."""
+    def find_segment(self, number: int) -> Segment | None:
+        """Return the segment of that number, None if it is gone."""
+    def compact_with(self, mover: Mover) -> None:
+        """Have ``mover`` move what is needed out of old segments.
+
+        The owner then tells by ``settled_sequence`` and ``supersede`` of segments what they need of later ones.
+        """
+    @property
+    def living_bytes(self) -> int: ...
+    @property
+    def log_bytes(self) -> int: ...
+    @property
+    def compacted_bytes(self) -> int: ...
+    @property
+    def segments_passed_over(self) -> int: ...
     def fetch(self, fetch: Fetch) -> bool:
         """Have records read back; ``fetched`` is called with them. Returns False if too much is being read."""
     def add_sources(self, fetch: Fetch) -> None:

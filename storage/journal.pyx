@@ -4,9 +4,7 @@ The owner appends units (one or more records that count only together) and calls
 of its event loop. Everything that was appended since the last commit is one batch, which the commit thread writes
 and syncs while the next one gathers. ``completion_fd`` becomes readable when a batch is on disk.
 
-Segments go when nothing in them is needed any more, the oldest first, in three steps that each wait for the one
-before to be durable: a checkpoint, if they hold state; a mark in the log which says that they may be gone; and the
-removal of the files.
+Segments go when nothing in them is needed any more; ``storage.reclaimer`` sees to that.
 
 A disk that is full ends nothing: what was to be written waits, nothing is confirmed meanwhile, and ``retry`` tries it
 again. Any other error, and each failed sync of the log, is the journal's end.
@@ -20,6 +18,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from storage.cases import Case
+from storage.compactor import Compactor
 from storage.checkpoint import Checkpoint
 from storage.damage import Damage
 from storage.errors import JournalClosed, JournalFailed
@@ -29,14 +28,14 @@ from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.postponed import Obstacle, Postponed
 from storage.record import PAYLOAD_SIZE_MAX as PAYLOAD_SIZE_MAX_
-from storage.recovery import RECLAIMED_PAYLOAD
 from storage.retention import Retention
 
 from storage.committer cimport SYNC_BUCKETS, Batch, Committer, Extent
 from storage.fetcher cimport Fetch, Fetcher
 from storage.pthread cimport eventfd_read, eventfd_write
+from storage.reclaimer cimport Reclaimer
 from storage.record cimport (
-    FLAG_UNIT_ENDS, KIND_MARK_MIN, KIND_RECLAIMED, KIND_SEALED, KIND_STATE_MIN, KIND_STOPPED, KIND_VOLATILE_MIN,
+    FLAG_UNIT_ENDS, KIND_MARK_MIN, KIND_SEALED, KIND_STATE_MIN, KIND_STOPPED, KIND_VOLATILE_MIN,
     RECORD_HEADER_SIZE, RecordHeader, record_size,
 )
 from storage.segment cimport Segment
@@ -78,19 +77,15 @@ cdef class Journal:
         self._failed_callback = failed
         self._fetched_callback = fetched
         self._replayer = replayer
-        self._snapshot = snapshot
         self._epoch = recovery.epoch + 1
         self.sequence = self.durable_sequence = recovery.sequence
-        self.checkpoint_sequence = recovery.checkpoint_sequence
         self.open_batch = 1
         self._batch = Batch()
         self._other = Batch()
-        self._segments = list(recovery.segments)
-        self._unfinished = len(self._segments)
-        self._reclaim_due = True
         self._postponed = Postponed()
         self._retention = Retention(self._options)
         self.keeps_history = self._retention.is_on
+        self._reclaimer = Reclaimer(self, recovery, snapshot)
 
         self.completion_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         machine = machine or Machine()
@@ -107,12 +102,19 @@ cdef class Journal:
         for segment in recovery.unindexed:
             self._index(segment)
         self._capacity = self._options.segment_size if recovery.spares else self._options.first_segment_size
-        self._by_number = {segment.number: segment for segment in self._segments}
         self.current = Segment(recovery.next_number, self._epoch)
         self._next = Segment(recovery.next_number + 1, self._epoch)
         self._housekeeper.prepare(self.current, self._capacity, self.durable_sequence)
         self._housekeeper.prepare(self._next, self._options.segment_size, self.durable_sequence)
         self._begin_segment()
+        self._filesystem = recovery.filesystem
+
+    def compact_with(self, mover):
+        """Have ``mover`` move what is needed out of old segments, as ``storage.compactor.Mover`` says.
+
+        The owner then tells by ``settled_sequence`` and ``supersede`` of segments what they need of later ones.
+        """
+        self._reclaimer.compactor = Compactor(mover, self._machine, self._filesystem, self._directory, self._notify())
 
     def _notify(self):
         descriptor = self.completion_fd
@@ -198,7 +200,7 @@ cdef class Journal:
         self._reserved = RECORD_HEADER_SIZE
         self._finish_record(0)
         self.current.sealed = True
-        self._segments.append(self.current)
+        self._reclaimer.segments.append(self.current)
         self.current = self._next
         self._next = Segment(self.current.number + 1, self._epoch)
         self._capacity = self._options.segment_size
@@ -208,7 +210,7 @@ cdef class Journal:
 
     def _begin_segment(self):
         self.current.size = SEGMENT_HEADER_SIZE
-        self._by_number[self.current.number] = self.current
+        self._reclaimer.by_number[self.current.number] = self.current
         self._batch.begin_extent(self.current, SEGMENT_HEADER_SIZE)
 
     # Which segments are needed
@@ -230,7 +232,11 @@ cdef class Journal:
 
     cpdef Segment segment(self, unsigned long long number):
         """Return the segment of a number. Raises KeyError if it is gone."""
-        return self._by_number[number]
+        return self._reclaimer.by_number[number]
+
+    cpdef Segment find_segment(self, unsigned long long number):
+        """Return the segment of a number, None if it is gone."""
+        return self._reclaimer.by_number.get(number)
 
     cpdef bint fetch(self, Fetch fetch) except -1:
         """Have records read back that are needed and written. Returns False if too much is being read already."""
@@ -244,7 +250,7 @@ cdef class Journal:
         for index in range(fetch.work.count):
             number = fetch.work.items[index].location >> 32
             if not fetch.knows(number):
-                fetch.add_source(self._by_number[number])
+                fetch.add_source(self._reclaimer.by_number[number])
         return 0
 
     @property
@@ -256,6 +262,11 @@ cdef class Journal:
         """Keep a copy of a damaged record, so that its segment may go."""
         path = segment_path(self._directory, number)
         self._housekeeper.quarantine(Damage(Case.RECORD_DAMAGED, path, number, offset, size))
+
+    @property
+    def checkpoint_sequence(self):
+        """The sequence of the last checkpoint that is on disk, 0 without one."""
+        return self._reclaimer.checkpoint_sequence
 
     # Committing
 
@@ -284,8 +295,8 @@ cdef class Journal:
 
         For the end of every turn of the event loop. Returns whether something was handed over.
         """
-        if self._reclaim_due:
-            self._reclaim()
+        if self._reclaimer.due:
+            self._reclaimer.reclaim()
         if self._in_flight or self._batch.size == 0 or self._unit_open or self.failed or self._closed:
             return False
         self._submit()
@@ -302,9 +313,7 @@ cdef class Journal:
         self._collect_outcomes()
         if self._in_flight and self._committer.finished():
             self._complete()
-        if self._slices is not None and not self._unit_open and not self.failed and not self._closing:
-            self._take_slice()
-        self._reclaim()
+        self._reclaimer.go_on()
         self.commit()
 
     cdef int _submit(self) except -1:
@@ -365,13 +374,14 @@ cdef class Journal:
 
     cdef int _finish_segments(self) except -1:
         cdef Segment segment
-        while self._unfinished < len(self._segments):
-            segment = self._segments[self._unfinished]
+        cdef Reclaimer kept = self._reclaimer
+        while kept.unfinished < len(kept.segments):
+            segment = kept.segments[kept.unfinished]
             if segment.last_sequence > self.durable_sequence:
                 break
             self._housekeeper.finish(segment)
             self._index(segment)
-            self._unfinished += 1
+            kept.unfinished += 1
         return 0
 
     def _index(self, segment):
@@ -422,9 +432,9 @@ cdef class Journal:
         while self._housekeeper.outcomes:
             subject, obstacle, again = self._housekeeper.outcomes.popleft()
             if isinstance(subject, Checkpoint):
-                if subject is not self._checkpoint:
+                if subject is not self._reclaimer.checkpoint:
                     continue  # a newer one has taken its place
-                self._collect_checkpoint(subject, obstacle)
+                self._reclaimer.collect_checkpoint(subject, obstacle)
             if obstacle is None:
                 self._postponed.remove(subject)
             elif again is not None:
@@ -437,113 +447,6 @@ cdef class Journal:
                     logger.error("%s", obstacle)
             elif not self.failed:
                 self._fail(obstacle.file, obstacle.operation, obstacle.errno)
-        return 0
-
-    # Letting segments go
-
-    cdef int _reclaim(self) except -1:
-        cdef Segment segment
-        cdef list numbers
-        cdef int ready_count = 0
-        cdef int may_go
-        self._reclaim_due = False
-        if self.failed or self._closing:
-            return 0
-        self._hand_over_checkpoint()
-        if self._mark_batch != 0:
-            if self._mark_batch > self.durable_batch:
-                return 0
-            numbers = [kept.number for kept in self._segments if kept.number < self._mark_number]
-            del self._segments[:len(numbers)]
-            for number in numbers:
-                del self._by_number[number]
-            self._fetcher.forget_files()
-            self._unfinished -= len(numbers)
-            self._mark_batch = 0
-            self._housekeeper.reclaim(numbers)
-        if self._unit_open:
-            return 0
-        may_go = self._count_dispensable() if self.keeps_history else len(self._segments)
-        for segment in self._segments:
-            if segment.live != 0 or ready_count == may_go:
-                break
-            if segment.state_sequence > self.checkpoint_sequence:
-                self._start_checkpoint()
-                break
-            ready_count += 1
-        if ready_count > 0:
-            # The mark comes behind whatever made the segments dispensable, and the log becomes durable in order.
-            segment = self._segments[ready_count - 1]
-            self._mark_number = segment.number + 1
-            self._append_mark(KIND_RECLAIMED, RECLAIMED_PAYLOAD.pack(self._mark_number, self.checkpoint_sequence))
-            self._mark_batch = self.open_batch
-        return 0
-
-    cdef int _count_dispensable(self) except -1:
-        """Return how many of the oldest segments nobody needs, nor wants to keep."""
-        cdef Segment segment
-        cdef int dead_count = 0
-        for segment in self._segments:
-            if segment.live != 0:
-                break
-            dead_count += 1
-        if self._saves_room or self._postponed.out_of_room() is not None:
-            return dead_count
-        return self._retention.count(
-            self._segments, dead_count, (self.current, self._next), self._machine.time_us()
-        )
-
-    cdef int _start_checkpoint(self) except -1:
-        if self._slices is not None or self._snapshot is None or self.current.number < self._checkpoint_not_before:
-            return 0
-        if self._checkpoint is not None:
-            if self._checkpoint_not_before == 0:
-                return 0
-            self._postponed.remove(self._checkpoint)
-            self._checkpoint = None
-        self._checkpoint_not_before = 0
-        self._slices = self._snapshot()
-        self._slices_sequence = self.sequence
-        return self._take_slice()
-
-    cdef int _take_slice(self) except -1:
-        """Have the owner encode one more slice of its state, and see to it that the next one has its turn."""
-        slices = self._slices
-        self._slices = None
-        try:
-            next(slices)
-        except StopIteration as end:
-            self._checkpoint = Checkpoint(self._slices_sequence, self._epoch, end.value, self.sequence)
-            self._checkpoint_handed_over = False
-            return self._hand_over_checkpoint()
-        except BaseException:
-            # The next try comes with the next segment, as after an error of the disk.
-            self._checkpoint_not_before = self.current.number + 1
-            raise
-        self._slices = slices
-        eventfd_write(self.completion_fd, 1)
-        return 0
-
-    cdef int _hand_over_checkpoint(self) except -1:
-        """Have the checkpoint written as soon as everything that it stands for, or contains, is on disk."""
-        if (
-            self._checkpoint is not None and not self._checkpoint_handed_over
-            and self._checkpoint.newest_sequence <= self.durable_sequence
-        ):
-            self._checkpoint_handed_over = True
-            self._housekeeper.write_checkpoint(self._checkpoint)
-        return 0
-
-    cdef int _collect_checkpoint(self, object checkpoint, object obstacle) except -1:
-        if obstacle is None:
-            self.checkpoint_sequence = checkpoint.sequence
-            self._checkpoint = None
-            self._checkpoint_not_before = 0
-        else:
-            # The log is complete without it. The next segment brings a newer one, if this one stays impossible.
-            self._checkpoint_not_before = self.current.number + 1
-            if not obstacle.is_full_disk:
-                self._checkpoint = None
         return 0
 
     # The end
@@ -593,6 +496,8 @@ cdef class Journal:
         self._committer.stop()
         self._fetcher.stop()
         self._housekeeper.stop()
+        if self._reclaimer.compactor is not None:
+            self._reclaimer.compactor.stop()
         for _, obstacle, _ in self._housekeeper.outcomes:
             if obstacle is not None:
                 logger.warning("%s", obstacle)
@@ -607,6 +512,26 @@ cdef class Journal:
         return last if last > self.durable_batch else 0
 
     # For the metrics
+
+    @property
+    def living_bytes(self):
+        """How many bytes of the log are needed."""
+        return self._reclaimer.living_bytes()
+
+    @property
+    def log_bytes(self):
+        """How many bytes the log takes, without what is prepared for later."""
+        return self._reclaimer.log_bytes()
+
+    @property
+    def compacted_bytes(self):
+        """How many bytes were copied so that old segments could go."""
+        return self._reclaimer.compactor.moved_bytes if self._reclaimer.compactor is not None else 0
+
+    @property
+    def segments_passed_over(self):
+        """How many segments went before older ones."""
+        return self._reclaimer.passed_over
 
     @property
     def sync_count(self):
@@ -636,20 +561,20 @@ cdef class Journal:
     @property
     def segment_count(self):
         """How many segments hold the log."""
-        return len(self._segments) + 1
+        return len(self._reclaimer.segments) + 1
 
     def segments(self):
         """Return all segments that hold the log, oldest first."""
-        return [*self._segments, self.current]
+        return [*self._reclaimer.segments, self.current]
 
     def sealed_segments(self):
         """Return the numbers of the segments to which nothing is added, and which are on disk. For any thread."""
-        return [segment.number for segment in self._segments[:self._unfinished]]
+        return [segment.number for segment in self._reclaimer.segments[:self._reclaimer.unfinished]]
 
     @property
     def live_record_count(self):
         """How many needs of records there are: those of messages, once for each queue that holds one."""
-        return sum([segment.live for segment in self._segments]) + self.current.live
+        return sum([segment.live for segment in self._reclaimer.segments]) + self.current.live
 
     def sync_histogram(self):
         """Return how many syncs took less than so many seconds, as (seconds, count) with counts not cumulated."""

@@ -49,6 +49,10 @@ class Machine:
         """Return the time of day in microseconds since 1970."""
         return time.time_ns() // 1000
 
+    def pause(self, duration_s: float) -> None:
+        """Let a worker wait, so that it does not take all of the disk."""
+        time.sleep(duration_s)
+
     def random_bytes(self, size: int) -> bytes:
         """Return bytes that nobody can guess."""
         return os.urandom(size)

@@ -71,6 +71,15 @@ cdef class RecordReader:
         self.sequence = sequence - 1
         self._segment.size = offset
 
+    def leap(self, unsigned long long sequence):
+        """Go on with the record ``sequence``, behind segments that were not needed. Returns what is left of a unit."""
+        left = self._finished + self._pending
+        self._finished = []
+        self._pending = []
+        self.unit_segment = None
+        self.sequence = sequence - 1
+        return left
+
     def read(self, Py_ssize_t count_max):
         """Return the next records as (kind, sequence, payload, segment, offset), ``count_max`` or a unit of more.
 

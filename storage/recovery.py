@@ -5,8 +5,9 @@ of repairs, and refuses (JournalDamaged) where files are missing. ``storage.case
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ RECORDS_PER_READ = 1024
 FIRST_NUMBER = 1
 RECLAIMED_PAYLOAD = struct.Struct("<QQ")
 """The first segment that is needed, and the sequence of the checkpoint that stands for those before it."""
+RECLAIMED_RANGE = struct.Struct("<QQ")
+"""The first and the last of later segments that may be gone too, which follows as often as there are any."""
+
+
+def reclaimed_payload(kept: Sequence[int], checkpoint_sequence: int) -> bytes:
+    """Return what the mark says when the segments ``kept`` stay, the current one at the end."""
+    gaps = [(before + 1, after - 1) for before, after in pairwise(kept) if after - before > 1]
+    return RECLAIMED_PAYLOAD.pack(kept[0], checkpoint_sequence) + b"".join(RECLAIMED_RANGE.pack(*gap) for gap in gaps)
+
 
 ReplayedRecord = tuple[int, int, bytes, Segment]
 
@@ -120,6 +130,7 @@ class Recovery:
         self.complete = False
         self._forced = forced
         self._files: list[_SegmentFile] = []
+        self._gaps: list[tuple[int, int]] = []  # index of the file behind it, and how many records are missing
         self._bad_checkpoints: list[tuple[int, Path, HeaderError]] = []
         self._ends: list[_SegmentEnd] = []
         self._attested = 0  # the highest sequence of which a header or a checkpoint says that it was on disk
@@ -166,6 +177,11 @@ class Recovery:
             index = self._index_of(file)
             if index is not None and index.mark == STOPPED:
                 self._stopped_index = (file.number, index)
+            gap = place > 0 and file.number > self._files[place - 1].number + 1
+            if gap:
+                self._gaps.append((place, 0))
+            if gap and index is not None and replayer is not None:
+                yield self._leap(index.first_sequence)
             if index is not None and replayer is not None and self._replay_index(file, index, replayer):
                 done += self.filesystem.size(file.path)
                 self._tell(done, size)
@@ -179,6 +195,9 @@ class Recovery:
                 self._tell(done, size)
                 self._ends.append(_SegmentEnd(0, len(data), len(data)))
                 continue
+            first = peek(data, HEADER_SIZE, identity.seed, identity.epoch) if gap else None
+            if first is not None:
+                yield self._leap(first[1])
             reader.begin(file.segment, data, HEADER_SIZE, identity.seed, identity.epoch)
             while True:
                 while records := reader.read(RECORDS_PER_READ):
@@ -324,9 +343,6 @@ class Recovery:
         for number in sorted(self._indexes - {file.number for file in self._files}):
             self._indexes.remove(number)
             self.repairs.append(Repair(Case.INDEX_ORPHAN, index_path(self.directory, number)))
-        for before, after in zip(self._files, self._files[1:], strict=False):
-            for number in range(before.number + 1, after.number):
-                self._refuse(Case.NUMBER_GAP, segment_path(self.directory, number))
         for path in reversed(checkpoints):
             self._add_checkpoint(path)
         self._attested = max([self._attested, *(proved for proved, _ in self._proofs)])
@@ -378,11 +394,21 @@ class Recovery:
         self._reader.resume(end, self._reader.sequence + 1)
         return None
 
+    def _leap(self, sequence: int) -> list[Any]:
+        """Go on behind missing segments; the end tells whether they may be. Returns what a unit left before them."""
+        if self._open_ended or sequence <= self._reader.sequence:
+            return []
+        self._gaps[-1] = (self._gaps[-1][0], sequence - self._reader.sequence - 1)
+        left: list[Any] = self._reader.leap(sequence)
+        return left
+
     def _judge(self, index: int, data: bytes, identity: Identity) -> Verdict:
         reader, later = self._reader, self._files[index + 1 :]
         # Nothing tells with which record the first segment of all begins, unless it is the first ever, and with which
         # the log goes on behind damage that goes up to the end of its segment.
         known = (reader.sequence > 0 or self._files[index].number == FIRST_NUMBER) and not self._open_ended
+        if self._gaps and self._gaps[-1][0] == index and reader.offset == HEADER_SIZE:
+            known = False
         place = Place(data, reader.offset, reader.sequence + 1, known, identity, self._attested)
         return judge(place, lambda: any(self._has_records(file) for file in later))
 
@@ -396,8 +422,7 @@ class Recovery:
         reader = self._reader
         offset, sequence = reader.offset, verdict.resume_sequence
         if self._open_ended and verdict.case is Case.SEQUENCE_GAP:
-            before = self.damages[-1]
-            self.damages[-1] = replace(before, count=sequence - before.sequence if before.sequence else 0)
+            self._count_lost(sequence)
         else:
             count = sequence - verdict.lost_sequence if sequence and verdict.lost_sequence else 0
             size = verdict.resume_offset - offset
@@ -406,6 +431,16 @@ class Recovery:
             )
         self._open_ended = sequence == 0
         reader.resume(verdict.resume_offset, sequence or reader.sequence + 1)
+
+    def _count_lost(self, next_sequence: int) -> None:
+        """Say how many records a stretch of damage has cost, now that it is known where it ends.
+
+        It may be of several places, in several segments: only of the first is it known which record should be there.
+        """
+        for place, damage in reversed(list(enumerate(self.damages))):
+            if damage.sequence == self._reader.sequence + 1:
+                self.damages[place] = replace(damage, count=next_sequence - damage.sequence)
+                return
 
     def _conclude(self, end: Case) -> None:
         """Find where the log ends, refuse what contradicts it, and make the list of repairs."""
@@ -422,7 +457,7 @@ class Recovery:
             reader.unit_segment.cut(reader.unit_offset, self.sequence)
         if self.sequence < self._attested:
             if self._open_ended:
-                self.damages[-1] = replace(self.damages[-1], count=self._attested - self.sequence)
+                self._count_lost(self._attested + 1)
             elif end is not Case.END_MISSING:
                 path = self._files[kept_count - 1].path if kept_count else self.directory
                 self._refuse(Case.END_MISSING, path, reader.offset)
@@ -435,6 +470,7 @@ class Recovery:
         first_needed, checkpoint_needed = FIRST_NUMBER, 0
         if self._reader.reclaimed is not None:
             first_needed, checkpoint_needed = RECLAIMED_PAYLOAD.unpack_from(self._reader.reclaimed)
+        self._check_gaps()
         if self._files and self._files[0].number > first_needed:
             if any(damage.kind in (None, RECLAIMED) for damage in self.damages):
                 file = self._files[0]
@@ -452,6 +488,25 @@ class Recovery:
         self.repairs += [
             Repair(Case.CHECKPOINT_BAD_UNUSED, path) for _, path, _ in self._bad_checkpoints if path not in used
         ]
+
+    def _check_gaps(self) -> None:
+        """Refuse a log in which a segment is missing between two others, unless the last mark lets it go."""
+        payload = self._reader.reclaimed or RECLAIMED_PAYLOAD.pack(FIRST_NUMBER, 0)
+        # Of those before the first one that is needed, some may still be there.
+        gone = [(0, RECLAIMED_PAYLOAD.unpack_from(payload)[0] - 1)]
+        gone += RECLAIMED_RANGE.iter_unpack(payload[RECLAIMED_PAYLOAD.size :])
+        for index, count in self._gaps:
+            file = self._files[index]
+            missing = list(range(self._files[index - 1].number + 1, file.number))
+            missing = [number for number in missing if not any(first <= number <= last for first, last in gone)]
+            if not missing:
+                continue
+            if any(damage.kind in (None, RECLAIMED) for damage in self.damages):
+                self.damages.append(Damage(Case.GAP_UNPROVED, file.path, file.number, 0, 0))
+                continue
+            for number in missing:
+                self._refuse(Case.NUMBER_GAP, segment_path(self.directory, number))
+            self.damages.append(Damage(Case.SEQUENCE_GAP, file.path, file.number, HEADER_SIZE, 0, 0, count))
 
     def _plan(self, end: Case, kept_count: int) -> None:
         """List the repairs of the segments, the last segment first: a crash amid them must not leave a gap."""

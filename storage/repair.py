@@ -22,7 +22,7 @@ from storage.layout import (
     segment_path,
 )
 from storage.record import RECLAIMED, STOPPED, encode
-from storage.recovery import RECLAIMED_PAYLOAD, Recovery
+from storage.recovery import Recovery, reclaimed_payload
 
 ORIGINAL_SUFFIX = ".before-repair-"
 COPY_STEP_SIZE = 1 << 20
@@ -128,9 +128,12 @@ def _header(number: int, durable: int, epoch: int) -> SegmentHeader:
 def _close_log(recovery: Recovery) -> None:
     """Add a segment which says that what is missing need not be there, and that the log was closed."""
     number, epoch, sequence = recovery.next_number, recovery.epoch + 1, recovery.sequence
-    first_number = min((segment.number for segment in recovery.segments), default=number)
     header = _header(number, sequence, epoch)
-    payload = RECLAIMED_PAYLOAD.pack(first_number, recovery.checkpoint_sequence)
+    # Those that repair has just made count as there.
+    kept = {segment.number for segment in recovery.segments} | {
+        number_in(path.name, SEGMENT_PREFIX) or 0 for case, path in recovery.overcome if case is Case.NUMBER_GAP
+    }
+    payload = reclaimed_payload([*sorted(kept), number], recovery.checkpoint_sequence)
     data = header.encode()
     data += encode(header.seed, sequence + 1, sequence, epoch, RECLAIMED, False, payload)
     data += encode(header.seed, sequence + 2, sequence + 1, epoch, STOPPED, False, b"")

@@ -27,7 +27,15 @@ cdef class Segment:
     cdef readonly long long written_size
     cdef readonly unsigned int epoch
     cdef public unsigned long long created_us
+    # What keeps other segments: the last record that says more about one of its messages ...
+    cdef public unsigned long long settled_sequence
+    # ... and whether later copies of its messages are in the log, so that all that is said about those counts.
+    cdef readonly bint superseded
+    # For who settles its messages: whether a settlement has to be noted, and has been since the last records of them.
+    cdef bint attention
+    cdef bint noted
     cdef SegmentFile file
 
     cpdef void retain(self, unsigned int units=*) noexcept
     cpdef void release(self, unsigned int units=*) noexcept
+    cpdef void supersede(self) noexcept

@@ -13,6 +13,7 @@ cdef class Segment:
     ``size`` is the number of bytes in use, header included; ``last_sequence`` and ``state_sequence`` are the
     sequences of its last record and of its last state record (0: none); ``sealed`` means that nothing will be
     added. ``live`` counts who needs its records, ``live_units`` how much of them, in units of ``RECORD_UNIT_SIZE``.
+    ``settled_sequence`` is the last record that says more about its records, as far as the owner tells.
     What lies before ``written_size`` can be read back. ``seed`` and ``epoch`` are what its records are checked with.
     ``created_us`` is when its header was made, in microseconds since 1970, 0 if that is not known.
     """
@@ -20,6 +21,7 @@ cdef class Segment:
     def __cinit__(self, unsigned long long number, unsigned int epoch=0, unsigned int seed=0):
         self.number = number
         self.epoch = epoch
+        self.attention = True
         self.file.descriptor = -1
         self.file.seed = seed
 
@@ -35,6 +37,10 @@ cdef class Segment:
         """Count one less; ``units`` are those that were given to ``retain``."""
         self.live -= 1
         self.live_units -= units
+
+    cpdef void supersede(self) noexcept:
+        """Say that there are later copies of some of its messages in the log."""
+        self.superseded = True
 
     @property
     def seed(self):

@@ -4,7 +4,8 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from broker.durability.queue_log cimport (
-    RECORD_PUBLISH, RECORD_PUBLISH_TIMED, RECORD_RETURN, RECORD_SETTLE, RECORD_UNIT_END, RECORD_PAGED,
+    RECORD_MOVED, RECORD_MOVED_TIMED, RECORD_PAGED, RECORD_PUBLISH, RECORD_PUBLISH_TIMED, RECORD_RETURN,
+    RECORD_SETTLE, RECORD_UNIT_END,
 )
 from broker.queueing.ready cimport PagedMessage, ReadyMessages, paged_message
 from storage.index_stream cimport get_varint, put_varint
@@ -58,6 +59,12 @@ cdef inline Py_ssize_t summarize_publish(
     return to - start
 
 
+cdef inline bint holds_message(unsigned char kind) noexcept nogil:
+    return (
+        kind == RECORD_PUBLISH or kind == RECORD_PUBLISH_TIMED or kind == RECORD_MOVED or kind == RECORD_MOVED_TIMED
+    )
+
+
 cdef class ReplayedQueue:
     def __init__(self, definition):
         self.definition = definition
@@ -81,8 +88,10 @@ cdef class MessageReplay(Replayer):
         self, unsigned char kind, const unsigned char *payload, Py_ssize_t size, unsigned char *to
     ) noexcept nogil:
         cdef Py_ssize_t summary_size
-        if kind == RECORD_PUBLISH or kind == RECORD_PUBLISH_TIMED:
-            summary_size = summarize_publish(payload, size, kind == RECORD_PUBLISH_TIMED, to)
+        if holds_message(kind):
+            summary_size = summarize_publish(
+                payload, size, kind == RECORD_PUBLISH_TIMED or kind == RECORD_MOVED_TIMED, to
+            )
             # What cannot be read is kept as it is, and refused when it is taken in.
             if summary_size >= 0:
                 return summary_size
@@ -103,7 +112,7 @@ cdef class MessageReplay(Replayer):
         self, unsigned char kind, uint64_t sequence, const unsigned char *summary, Py_ssize_t size, Segment segment,
         uint32_t offset_units, uint32_t record_units
     ) except -1:
-        if kind == RECORD_PUBLISH or kind == RECORD_PUBLISH_TIMED:
+        if holds_message(kind):
             return self._take_publish(summary, size, segment, offset_units, record_units)
         if kind == RECORD_SETTLE:
             return self._take_settle(summary[:size])
@@ -120,7 +129,8 @@ cdef class MessageReplay(Replayer):
     ) except -1:
         cdef const unsigned char *end = at + size
         cdef uint64_t body_size = 0, queue_count = 0, number = 0, position = 0
-        cdef unsigned int share_units
+        cdef unsigned int share_units, share_before = 0
+        cdef uint64_t location
         cdef bint expires
         cdef ReplayedQueue queue
         if size == 0:
@@ -146,7 +156,10 @@ cdef class MessageReplay(Replayer):
             if queue is None:
                 continue
             if queue.messages.count and position <= queue.messages.last_position():
-                # One that was moved may still be where it was before.
+                # One that was moved may still be where it was before, and whatever becomes of it counts there too.
+                location = queue.messages.location_at(position, &share_before)
+                if location:
+                    (<Segment>self._segments[location >> 32]).supersede()
                 queue.messages.drop_between(position, position, self._segments)
                 queue.messages.insert(
                     paged_message(segment.number << 32 | offset_units, <unsigned int>body_size, share_units),

@@ -1,5 +1,6 @@
 from broker.queueing.message cimport Message
 from storage.journal cimport Journal
+from storage.segment cimport Segment
 
 
 cdef enum RecordKind:
@@ -8,6 +9,8 @@ cdef enum RecordKind:
     RECORD_UNIT_END = 3
     RECORD_PUBLISH_TIMED = 4
     RECORD_RETURN = 5
+    RECORD_MOVED = 6
+    RECORD_MOVED_TIMED = 7
     RECORD_PAGED = 96             # at least KIND_VOLATILE_MIN of storage.record: means nothing after a restart
     RECORD_DEFINITION = 128       # at least KIND_STATE_MIN of storage.record: checkpoints cover it
     RECORD_SEEN = 129
@@ -41,17 +44,27 @@ cdef class QueueLog:
     cpdef int write_return(
         self, Message message, unsigned long long position, unsigned int count, unsigned long long not_before_ms
     ) except -1
+    cdef int put_return(self, unsigned long long position, unsigned int count, unsigned long long not_before_ms) except -1
+    cdef int repeat_delivered(self) except -1
     cdef int _touch(self) except -1
     cdef int _write(self) except -1
 
 
 cdef class VirtualHostJournal:
     cdef readonly Journal journal
-    cdef object touched
+    cdef readonly object touched
     cdef list _touched
     cdef readonly int unit_depth
     cdef unsigned long long _sequence_before_unit
+    cdef list _noted                # segments of which messages were settled, or delivered, since the last records of it
+    # By number, the queues in whose names there are messages in the journal.
+    cdef readonly dict holders
+    # While a segment is being evacuated: its unacknowledged messages, by number of the queue and position.
+    cdef Segment evacuated
+    cdef dict unacked
 
+    cdef int note(self, Segment segment) except -1
+    cdef int attend(self, Segment segment, unsigned int number, unsigned long long position, Message delivered) except -1
     cdef unsigned char *_begin_publish(self, Message message, unsigned int queue_count) except NULL
     cdef unsigned char *_put_content(self, unsigned char *at, Message message) noexcept
     cdef unsigned char *_add_queue(self, unsigned char *at, QueueLog log, unsigned long long position) noexcept

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from broker.queueing.message import Message
 from storage.journal import Journal
@@ -39,6 +39,8 @@ class VirtualHostJournal:
 
     journal: Final[Journal]
     unit_depth: int
+    holders: dict[int, Any]
+    """By number, the queues in whose names there are messages in the journal."""
     def __init__(self, journal: Journal, touched: Callable[[], None]) -> None:
         """``touched`` is called when there is something to write or to commit at the end of the turn."""
     def publish_to_one(self, message: Message, log: QueueLog, position: int) -> int:

@@ -13,6 +13,9 @@ All integers are little-endian. Strings are preceded by their size.
     definition  see broker.durability.definitions
     paged       u32 queue number, u64 position, u64 when it was published, u8 whether it is persistent, and from the
                 address on as publish: a message that is in no record above, paged out until the broker stops
+    moved       as publish: a copy of a message, for those queues that still hold it, from an older segment that is to go
+    moved       as timed publish, likewise
+    timed
     seen        see broker.durability.definitions: the keys of messages that must not come twice
 """
 
@@ -42,6 +45,8 @@ RECORD_KINDS = {
     "unit_end": RECORD_UNIT_END,
     "publish_timed": RECORD_PUBLISH_TIMED,
     "return": RECORD_RETURN,
+    "moved": RECORD_MOVED,
+    "moved_timed": RECORD_MOVED_TIMED,
     "paged": RECORD_PAGED,
     "definition": RECORD_DEFINITION,
     "seen": RECORD_SEEN,
@@ -66,6 +71,11 @@ cpdef unsigned int paged_share_units(Message message) noexcept:
     return <unsigned int>(record_size(PAGED_SIZE + content_size(message)) // RECORD_UNIT_SIZE)
 
 
+cdef inline unsigned int share_of(Py_ssize_t payload_size, unsigned int queue_count) noexcept:
+    """Return how much of a record each of the queues that hold its message answers for, in units."""
+    return max(1, <unsigned int>(record_size(payload_size) // RECORD_UNIT_SIZE) // max(1, queue_count))
+
+
 cdef class QueueLog:
     def __cinit__(self, VirtualHostJournal owner not None, unsigned int number):
         self.owner = owner
@@ -79,6 +89,8 @@ cdef class QueueLog:
         if message.segment is None:
             return 0
         self.owner.journal.release(message.segment, message.share_units)
+        if message.segment.attention:
+            self.owner.attend(message.segment, self.number, position, None)
         return self._settle(position)
 
     cpdef int acknowledge_paged(
@@ -86,6 +98,7 @@ cdef class QueueLog:
     ) except -1:
         """Do as ``acknowledge`` for a message that is paged out."""
         self.owner.release_paged(location, share_units)
+        self.owner.attend(self.owner.journal.segment(location >> 32), self.number, position, None)
         return self._settle(position)
 
     cdef int _settle(self, unsigned long long position) except -1:
@@ -117,20 +130,38 @@ cdef class QueueLog:
 
     cdef int mark_delivered(self, Message message, unsigned long long position) except -1:
         """The queue has delivered a message: should the broker die, it comes back as redelivered."""
-        if message.segment is not None and position > self.delivered_position:
+        if message.segment is None:
+            return 0
+        if message.segment.attention:
+            self.owner.attend(message.segment, self.number, position, message)
+        if position > self.delivered_position:
             self.delivered_position = position
             if not self.touched and not self.dropped:
                 self._touch()
+        return 0
+
+    cdef int repeat_delivered(self) except -1:
+        """Write once more up to where messages have been delivered: they stand behind the records that say so."""
+        self.written_delivered_position = 0
+        if not self.touched and not self.dropped:
+            self._touch()
         return 0
 
     cpdef int write_return(
         self, Message message, unsigned long long position, unsigned int count, unsigned long long not_before_ms
     ) except -1:
         """Note how often a message has been delivered, and when it may come again."""
-        cdef unsigned char *at
         if message.segment is None or self.dropped or self.owner.journal.failed:
             return 0
-        at = self.owner.journal.reserve(RECORD_RETURN, 24)
+        self.put_return(position, count, not_before_ms)
+        message.segment.settled_sequence = self.owner.journal.sequence
+        return 0
+
+    cdef int put_return(
+        self, unsigned long long position, unsigned int count, unsigned long long not_before_ms
+    ) except -1:
+        """Write a return record."""
+        cdef unsigned char *at = self.owner.journal.reserve(RECORD_RETURN, 24)
         at = put(put(at, &self.number, 4), &position, 8)
         put(put(at, &count, 4), &not_before_ms, 8)
         self.owner.journal.seal(self.owner.unit_depth == 0)
@@ -162,7 +193,7 @@ cdef class QueueLog:
     def restore(self, Message message not None, Segment segment not None):
         message.segment = segment
         message.offset_units = OFFSET_UNKNOWN
-        segment.retain(0)
+        segment.retain(message.share_units)
 
     def restore_delivered(self, unsigned long long position, unsigned long long written_position):
         self.delivered_position = position
@@ -174,6 +205,7 @@ cdef class QueueLog:
 
     def drop(self):
         self.dropped = True
+        self.owner.holders.pop(self.number, None)
         self.range_count = 0
 
 
@@ -182,6 +214,31 @@ cdef class VirtualHostJournal:
         self.journal = journal
         self.touched = touched
         self._touched = []
+        self._noted = []
+        self.holders = {}
+        self.unacked = {}
+
+    cdef int note(self, Segment segment) except -1:
+        """Take note that the next records of settlements say more about messages of a segment."""
+        if not segment.noted:
+            segment.noted = True
+            self._noted.append(segment)
+        return 0
+
+    cdef int attend(
+        self, Segment segment, unsigned int number, unsigned long long position, Message delivered
+    ) except -1:
+        """Take note that a message of a segment was delivered (``delivered``), or settled (None)."""
+        cdef dict by_position
+        if segment is not self.evacuated:
+            segment.attention = False
+        elif delivered is None:
+            by_position = self.unacked.get(number)
+            if by_position is not None:
+                by_position.pop(position, None)
+        else:
+            self.unacked.setdefault(number, {})[position] = delivered
+        return self.note(segment)
 
     cdef unsigned char *_begin_publish(self, Message message, unsigned int queue_count) except NULL:
         """Begin the record of a message; the queues follow, then _end_publish()."""
@@ -311,6 +368,7 @@ cdef class VirtualHostJournal:
 
     cpdef int write_settled(self) except -1:
         cdef QueueLog log
+        cdef Segment segment
         if self._touched:
             for log in self._touched:
                 log.touched = False
@@ -320,6 +378,12 @@ cdef class VirtualHostJournal:
                 elif log.range_count or log.delivered_position != log.written_delivered_position:
                     log._write()
             self._touched.clear()
+        if self._noted:
+            for segment in self._noted:
+                segment.settled_sequence = self.journal.sequence
+                segment.noted = False
+                segment.attention = True
+            self._noted.clear()
         return 0
 
 
@@ -372,7 +436,9 @@ def decode_publish(const unsigned char[::1] payload, bint timed=False):
     cursor.copy(&header_size, 4)
     header = cursor.octets(header_size)
     body = cursor.octets(cursor.left)
-    return queues, Message(address, header, body, True, find_traits(header), published_at_ms)
+    message = Message(address, header, body, True, find_traits(header), published_at_ms)
+    message.share_units = share_of(payload.shape[0], queue_count)
+    return queues, message
 
 
 def decode_return(const unsigned char[::1] payload):

@@ -29,8 +29,8 @@ def describe(kind: int, payload: bytes) -> dict[str, Any]:
 
 def _describe(name: str | None, payload: bytes) -> dict[str, Any]:
     match name:
-        case "publish" | "publish_timed":
-            targets, message = decode_publish(payload, name == "publish_timed")
+        case "publish" | "publish_timed" | "moved" | "moved_timed":
+            targets, message = decode_publish(payload, name in ("publish_timed", "moved_timed"))
             exchange, routing_key = decode_address(message.address)
             said: dict[str, Any] = {
                 "queues": [{"number": number, "position": position} for number, position in targets],

@@ -192,6 +192,14 @@ def _journals(journals: list[JournalRow]) -> Iterator[Metric]:
     written = CounterMetricFamily("haypile_journal_written_bytes", "Bytes written to the journal", labels=labels)
     size = GaugeMetricFamily("haypile_journal_size_bytes", "Size of the journal's files, spare ones too", labels=labels)
     segments = GaugeMetricFamily("haypile_journal_segments", "Segment files that are needed", labels=labels)
+    log_size = GaugeMetricFamily("haypile_journal_log_bytes", "Bytes of the log in those segments", labels=labels)
+    living = GaugeMetricFamily("haypile_journal_living_bytes", "Bytes of the log that are needed", labels=labels)
+    compacted = CounterMetricFamily(
+        "haypile_journal_compacted_bytes", "Bytes copied so that old segments could go", labels=labels
+    )
+    passed_over = CounterMetricFamily(
+        "haypile_journal_segments_passed_over", "Segments that went before older ones", labels=labels
+    )
     failed = GaugeMetricFamily("haypile_journal_failed", "1 once the journal has failed", labels=labels)
     full = GaugeMetricFamily("haypile_journal_out_of_room", "1 while the disk has no room for it", labels=labels)
     in_flight = GaugeMetricFamily(
@@ -208,12 +216,30 @@ def _journals(journals: list[JournalRow]) -> Iterator[Metric]:
         written.add_metric([row.vhost], row.written_bytes)
         size.add_metric([row.vhost], _size_of_files(row.directory))
         segments.add_metric([row.vhost], row.segments)
+        log_size.add_metric([row.vhost], row.log_bytes)
+        living.add_metric([row.vhost], row.living_bytes)
+        compacted.add_metric([row.vhost], row.compacted_bytes)
+        passed_over.add_metric([row.vhost], row.segments_passed_over)
         failed.add_metric([row.vhost], row.failed)
         full.add_metric([row.vhost], row.out_of_room)
         in_flight.add_metric([row.vhost], row.in_flight_s)
         housekeeping.add_metric([row.vhost], row.housekeeping_failures)
         syncs.add_metric([row.vhost], _cumulated(row.sync_histogram), row.sync_s)
-    yield from (written, size, segments, failed, full, in_flight, housekeeping, syncs, *counted)
+    yield from (
+        written,
+        size,
+        segments,
+        log_size,
+        living,
+        compacted,
+        passed_over,
+        failed,
+        full,
+        in_flight,
+        housekeeping,
+        syncs,
+        *counted,
+    )
 
 
 def _size_of_files(directory: Path) -> int:

@@ -67,6 +67,10 @@ class JournalRow(NamedTuple):
     directory: Path
     written_bytes: int
     segments: int
+    log_bytes: int
+    living_bytes: int
+    compacted_bytes: int
+    segments_passed_over: int
     failed: bool
     out_of_room: bool
     in_flight_s: float
@@ -167,6 +171,10 @@ def _read_journal(source: MetricsSource, vhost: Any) -> JournalRow:
         directory=source.vhost_directory(vhost.name),
         written_bytes=journal.bytes_written,
         segments=journal.segment_count,
+        log_bytes=journal.log_bytes,
+        living_bytes=journal.living_bytes,
+        compacted_bytes=journal.compacted_bytes,
+        segments_passed_over=journal.segments_passed_over,
         failed=journal.failed,
         out_of_room=journal.out_of_room is not None,
         in_flight_s=journal.in_flight_seconds,

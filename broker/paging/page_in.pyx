@@ -3,13 +3,16 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp, memcpy
 
-from broker.durability.queue_log cimport RECORD_PAGED, RECORD_PUBLISH, RECORD_PUBLISH_TIMED, VirtualHostJournal
+from broker.durability.queue_log cimport (
+    RECORD_MOVED, RECORD_MOVED_TIMED, RECORD_PAGED, RECORD_PUBLISH, RECORD_PUBLISH_TIMED, VirtualHostJournal,
+)
 from broker.queueing.contents cimport QueueContents
 from broker.queueing.message cimport Message, new_message
 from broker.queueing.ready cimport ReadyMessages
 from protocol.amqp.header_fields cimport find_traits
 from storage.fetcher cimport DAMAGED, NOT_READ, READ, Fetch, FetchItem
 from storage.record cimport RECORD_HEADER_SIZE, RecordHeader
+from storage.segment cimport Segment
 
 
 cdef enum:
@@ -40,12 +43,12 @@ cdef bint find_content(
     cdef bint held = False
     content.published_at_ms = 0
     content.persistent = True
-    if record.kind == RECORD_PUBLISH_TIMED:
+    if record.kind == RECORD_PUBLISH_TIMED or record.kind == RECORD_MOVED_TIMED:
         if end - at < 8:
             return False
         memcpy(&content.published_at_ms, at, 8)
         at += 8
-    if record.kind == RECORD_PUBLISH or record.kind == RECORD_PUBLISH_TIMED:
+    if record.kind in (RECORD_PUBLISH, RECORD_PUBLISH_TIMED, RECORD_MOVED, RECORD_MOVED_TIMED):
         if end - at < 4:
             return False
         memcpy(&queue_count, at, 4)
@@ -106,6 +109,7 @@ cdef list take_in_for(
     cdef RecordHeader *record
     cdef Content content
     cdef Message message
+    cdef Segment segment
     cdef bytes address = None, header = None, before
     cdef unsigned int traits = 0, share_units
     cdef bint taken
@@ -116,6 +120,10 @@ cdef list take_in_for(
             continue
         if item.status != READ:
             troubles.append((item.position, item.location, item.status, item.error))
+            continue
+        segment = journal.journal.find_segment(item.location >> 32)
+        if segment is None:
+            # It went to another place while it was being read, or for good.
             continue
         record = fetch.record(index)
         if not find_content(record, number, item.position, &content):
@@ -132,11 +140,7 @@ cdef list take_in_for(
         )
         message.published_at_ms = content.published_at_ms
         if record.kind != RECORD_PAGED:
-            try:
-                message.segment = journal.journal.segment(item.location >> 32)
-            except KeyError:
-                # It went while the record was being read, as nobody needs the message any more.
-                continue
+            message.segment = segment
             message.offset_units = <unsigned int>item.location
         if messages is not None:
             taken = messages.page_in(item.position, item.location, message)

@@ -105,6 +105,7 @@ class Pager:
         if queue.page_number == 0:
             self._page_number += 1
             queue.page_number = self._page_number if queue.log is None else queue.log.number
+            journal.holders[queue.page_number] = queue
         for position, message in unwritten:
             if self._writing_bytes > WRITING_SIZE_MAX_BYTES:
                 break

@@ -41,6 +41,7 @@ cdef class Backlog:
     cpdef int settled(self, Message message, unsigned long long position) except -1
     cpdef bint first_is_paged(self)
     cpdef list parts(self)
+    cdef ReadyMessages part_of(self, unsigned long long position)
     cpdef int adopt(self, ReadyMessages messages, unsigned long long size_bytes) except -1
     cpdef object take_head(self, bint unread)
     cpdef object remove(self, unsigned long long position)

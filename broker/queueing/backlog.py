@@ -222,6 +222,14 @@ class Backlog:
         found = [level for level in reversed(self._levels) if level is not None]
         return [*found, self.waiting.messages]
 
+    def part_of(self, position: cython.ulonglong) -> ReadyMessages | None:
+        """Return where the message at a position is, ready, waiting or in its group; None if it is not here."""
+        part: ReadyMessages
+        for part in self.parts():
+            if part.whereabouts(position) != NOT_HERE:
+                return part
+        return None if self.groups is None else self.groups.part_of(position)
+
     def collect_paged(self, fetch: Fetch, count_max: int, size_max_bytes: int) -> int:
         """Have ``fetch`` bring those of the next messages that are paged out, and return how many those are."""
         collected: cython.Py_ssize_t = 0

@@ -2,7 +2,7 @@ from broker.durability.queue_log cimport QueueLog
 from broker.queueing.backlog cimport Backlog
 from broker.queueing.budget cimport MemoryBudget
 from broker.queueing.message cimport Message
-from broker.queueing.ready cimport PagedMessage, ReadyMessages, body_size
+from broker.queueing.ready cimport NOT_HERE, PagedMessage, ReadyMessages, body_size
 from storage.fetcher cimport Fetch
 
 
@@ -29,4 +29,7 @@ cdef class QueueContents:
     cpdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1
     cpdef int forget_unread(self, PagedMessage message, unsigned long long position) except -1
     cdef list _detach(self)
+    cdef ReadyMessages part_of(self, unsigned long long position)
+    cdef bint waits_after_return(self, unsigned long long position)
+    cdef unsigned int return_count(self, unsigned long long position)
     cpdef Py_ssize_t discard_some(self, list parts, Py_ssize_t count_max) except -1

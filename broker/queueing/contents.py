@@ -14,7 +14,7 @@ from broker.queueing.ready import PagedMessage, ReadyMessages
 from storage.fetcher import Fetch
 
 if not cython.compiled:
-    from broker.queueing.ready import body_size
+    from broker.queueing.ready import NOT_HERE, body_size
 
 # How many messages a purge drops at once; the others follow in later turns of the event loop.
 PURGED_PER_TURN_MAX = 20_000
@@ -39,6 +39,8 @@ class QueueContents:
         # How often messages have come back, by position, where the queue counts that.
         self._return_counts: dict[int, int] = {}
         self.page_number = 0
+        if log is not None:
+            log.owner.holders[log.number] = self
 
     def ready_count(self) -> int:
         """Return how many messages wait for a consumer."""
@@ -117,6 +119,27 @@ class QueueContents:
             if part.collect_one(fetch, position):
                 return True
         return False
+
+    # Moving in the journal
+
+    def part_of(self, position: cython.ulonglong) -> ReadyMessages | None:
+        """Return where the ready or waiting message at a position is, None if it is not here."""
+        if self._backlog is not None:
+            return self._backlog.part_of(position)
+        return self._ready if self._ready.whereabouts(position) != NOT_HERE else None
+
+    def waits_after_return(self, position: cython.ulonglong) -> bool:
+        """Return whether a message waits for its next delivery because it has come back."""
+        return bool(
+            self._return_counts
+            and position in self._return_counts
+            and self._backlog is not None
+            and self._backlog.waiting.messages.whereabouts(position) != NOT_HERE
+        )
+
+    def return_count(self, position: cython.ulonglong) -> int:
+        """Return how often a message has come back, where the queue counts that."""
+        return self._return_counts.get(position, 0) if self._return_counts else 0
 
     # Dropping everything
 

@@ -25,4 +25,5 @@ cdef class MessageGroups:
     cpdef Message next_after(self, Message message, unsigned long long position)
     cpdef unsigned long long oldest_waiting(self) except? 0
     cpdef Message remove(self, unsigned long long position)
+    cdef ReadyMessages part_of(self, unsigned long long position)
     cdef list everything(self)

@@ -100,6 +100,14 @@ class MessageGroups:
         self.redelivered = group.waiting.taken_redelivered
         return cython.cast(Message, message)
 
+    def part_of(self, position: cython.ulonglong) -> ReadyMessages | None:
+        """Return where a message is that waits here; None if it does not."""
+        key = self._waiting.get(position)
+        if key is None:
+            return None
+        group: Group = self._groups[key]
+        return group.waiting
+
     def inherit(self, before: "MessageGroups") -> None:
         """Take over which keys are busy, from the groups by the same header before the settings changed."""
         group: Group

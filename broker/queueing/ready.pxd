@@ -65,7 +65,12 @@ cdef class ReadyMessages(EntryBlocks):
     cdef void flag_redelivered(self, unsigned long long through) noexcept
     cdef unsigned long long adopted_by(self, MemoryBudget budget) noexcept
     cpdef bint collect_one(self, Fetch fetch, unsigned long long position) except -1
-    cpdef bint relocate(self, unsigned long long position, unsigned long long before, unsigned long long after) noexcept
+    cpdef bint relocate(
+        self, unsigned long long position, unsigned long long before, unsigned long long after,
+        unsigned int share_units=*
+    ) noexcept
+    cdef Message message_at(self, unsigned long long position)
+    cdef unsigned long long location_at(self, unsigned long long position, unsigned int *share_units) noexcept
 
     cdef Message _own_copy(self, ReadyEntry *entry, Message message)
     cdef int _replace(

@@ -354,14 +354,17 @@ cdef class ReadyMessages(EntryBlocks):
         return True
 
     cpdef bint relocate(
-        self, unsigned long long position, unsigned long long before, unsigned long long after
+        self, unsigned long long position, unsigned long long before, unsigned long long after,
+        unsigned int share_units=0
     ) noexcept:
-        """Take in that the journal keeps a message that is paged out somewhere else now."""
+        """Take in that the journal keeps a message that is paged out somewhere else now, for another share or not (0)."""
         cdef Py_ssize_t block_index = 0
         cdef ReadyEntry *entry = self._find(position, &block_index)
         if entry is NULL or entry.held != (before << 1 | 1):
             return False
         entry.held = after << 1 | 1
+        if share_units:
+            entry.share_and_redelivered = share_units << 1 | was_delivered(entry)
         return True
 
     # Recovery
@@ -435,6 +438,21 @@ cdef class ReadyMessages(EntryBlocks):
         if entry is NULL:
             return NOT_HERE
         return PAGED_OUT if is_paged(entry) else IN_MEMORY
+
+    cdef Message message_at(self, unsigned long long position):
+        """Return the message at a position, which stays there; None if there is none in memory."""
+        cdef Py_ssize_t block_index = 0
+        cdef ReadyEntry *entry = self._find(position, &block_index)
+        return None if entry is NULL or is_paged(entry) else <Message><PyObject *>entry.held
+
+    cdef unsigned long long location_at(self, unsigned long long position, unsigned int *share_units) noexcept:
+        """Return where the journal keeps the message at a position, and its share; 0 if it is not paged out here."""
+        cdef Py_ssize_t block_index = 0
+        cdef ReadyEntry *entry = self._find(position, &block_index)
+        if entry is NULL or not is_paged(entry):
+            return 0
+        share_units[0] = entry.share_and_redelivered >> 1
+        return entry.held >> 1
 
     def entries(self, unsigned long long from_position, Py_ssize_t count_max):
         cdef Py_ssize_t index, place

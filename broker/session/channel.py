@@ -571,6 +571,7 @@ class Channel(ContentReceiver):
         """Become usable (channel.open)."""
         self.is_open = self.accepts_deliveries = True
         self._counters.channels_opened += 1
+        self.vhost.channels.add(self)
         self.vhost.events.tell("channel.created", event_properties.channel_created, self)
 
     def end(self) -> None:
@@ -590,4 +591,5 @@ class Channel(ContentReceiver):
             self.vhost.remove_consumer(consumer)
         self._replies.close()
         self.requeue_all()
+        self.vhost.channels.discard(self)
         self.unacked.forget_taken()

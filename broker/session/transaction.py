@@ -38,6 +38,10 @@ class Transaction:
             message = unacked.pop(tag)
             self._settlements.append((tag, message, unacked.position, unacked.queue, unacked.consumer, how))
 
+    def held_messages(self) -> list[tuple[Message, int, Queue]]:
+        """Return the deliveries that are settled at the commit, as (message, position, queue)."""
+        return [(message, position, queue) for _, message, position, queue, _, _ in self._settlements]
+
     def commit(self) -> int:
         """Do it all. Returns the batch of the journal that makes it durable.
 

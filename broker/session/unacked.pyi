@@ -1,6 +1,7 @@
 from broker.queueing.consumer import Consumer
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
+from storage.segment import Segment
 
 ACKNOWLEDGE: int
 REJECT: int
@@ -29,6 +30,13 @@ class UnackedDeliveries:
         """Append a delivery of the time ``tick``; its tag is greater than all others."""
     def delivered_before(self, tick: int, count_max: int) -> list[tuple[int, Queue, Consumer | None, int]]:
         """Return up to ``count_max`` deliveries from before ``tick``, as (delivery tag, queue, consumer, tick)."""
+    def collect_held(
+        self, segment: Segment, from_tag: int, count_max: int, found: dict[int, dict[int, Message]]
+    ) -> int:
+        """Add the messages that a segment holds to ``found``, by number of the queue and position.
+
+        It looks at up to ``count_max`` deliveries from ``from_tag`` on, and returns where to go on, 0 for the end.
+        """
     def pop(self, delivery_tag: int) -> Message | None:
         """Take a delivery out; ``position``, ``queue`` and ``consumer`` say the rest of it. None if there is none."""
 

@@ -7,6 +7,7 @@ from libc.stdlib cimport free, malloc
 from broker.queueing.consumer cimport Consumer
 from broker.queueing.message cimport Message
 from broker.queueing.queue cimport Queue
+from storage.segment cimport Segment
 
 # Under their own names, for the modules in pure Python mode.
 globals().update(Settlement.__members__)
@@ -171,6 +172,25 @@ cdef class UnackedDeliveries:
             if entry.message is not NULL:
                 found.append((entry.delivery_tag, <Queue>entry.queue, <Consumer>entry.consumer, entry.tick))
         return found
+
+    def collect_held(self, Segment segment not None, unsigned long long from_tag, Py_ssize_t count_max, dict found not None):
+        cdef Py_ssize_t index = 0, high = self.length, middle
+        cdef UnackedEntry *entry
+        cdef Queue queue
+        while index < high:
+            middle = (index + high) >> 1
+            if self._at(middle).delivery_tag < from_tag:
+                index = middle + 1
+            else:
+                high = middle
+        for index in range(index, min(self.length, index + count_max)):
+            entry = self._at(index)
+            if entry.message is not NULL and (<Message>entry.message).segment is segment:
+                queue = <Queue>entry.queue
+                if queue.log is not None:
+                    found.setdefault(queue.log.number, {})[entry.position] = <Message>entry.message
+            from_tag = entry.delivery_tag + 1
+        return from_tag if self.length and from_tag <= self._at(self.length - 1).delivery_tag else 0
 
     def tags(self):
         cdef Py_ssize_t index

@@ -1,7 +1,7 @@
 """One damaged record in the journal of a broker, and what that may cost: itself, and nothing else.
 
-A start that reads an index instead of the segment does not see the damage, and needs nothing of it but a message's
-body. So it costs a message when that is read, and anything else nothing.
+Where its segment has no index, the start reads it, and reports it. Where it has one, the index says what a start has to
+know of it, and the damage is found only where the record is a message that somebody wants.
 """
 
 import random
@@ -12,10 +12,11 @@ from typing import Any
 from broker.durability.definitions import Bound, ExchangeDeclared, QueueDeclared, QueueDeleted, decode
 from broker.durability.queue_log import RECORD_KINDS, decode_publish, decode_settle
 from broker.durability.replay import RECOVERED_PREFIX, Replay
+from broker.queueing.ready import PagedMessage
 from storage.errors import JournalError
-from storage.layout import SEGMENT_PREFIX, number_in
+from storage.layout import SEGMENT_PREFIX, index_path, number_in
 from storage.recovery import Recovery
-from storage.replayer import Replayer
+from storage.segment import UNIT_SIZE
 from storage.survey import RecordSeen, survey_segment
 from tests.simulation.broker_model import BrokerModel, Copy
 from tests.simulation.disk import SimulatedDisk
@@ -27,14 +28,16 @@ PUBLISHES = (RECORD_KINDS["publish"], RECORD_KINDS["publish_timed"])
 class RecordDamage:
     """Damages one record of a virtual host, of which there is a proof, and tells the model what that may cost.
 
-    ``recovered`` are the queues that a start has to make up, by name, and those whose messages they hold; ``is_seen``
-    says whether a start comes across it, and ``hidden`` are the copies of a message whose damage it does not see.
+    ``recovered`` are the queues that a start has to make up, by name, and those whose messages they hold;
+    ``place_count`` is how many damaged places it has to report, and ``quarantined_count`` how many messages cannot be
+    read after it: those that are ``unreadable`` in a queue.
     """
 
     def __init__(self, disk: SimulatedDisk, directory: Path, model: BrokerModel) -> None:
         self.recovered: dict[str, str] = {}
-        self.is_seen = False
-        self.hidden: list[Copy] = []
+        self.place_count = 0
+        self.quarantined_count = 0
+        self.unreadable: list[tuple[str, Copy]] = []
         self._disk = disk
         self._directory = directory
         self._model = model
@@ -55,8 +58,11 @@ class RecordDamage:
             after = self._read()
             if after is not None and self._is_reported and before.keys() - after.keys() == {record.sequence}:
                 note(f"damaged record {record.sequence}, kind {record.kind}, in {path.name} at {offset}")
-                self.is_seen = self._is_seen()
-                if self.is_seen or record.kind in PUBLISHES:
+                number = number_in(path.name, SEGMENT_PREFIX) or 0
+                if self._has_index(number, chance, note):
+                    self._expect_unread(number, record.offset)
+                else:
+                    self.place_count = 1
                     self._expect(record.kind, record.payload or b"")
                 return
             # It meant nothing to a start any more, or looks as if it had never been on disk.
@@ -103,7 +109,38 @@ class RecordDamage:
                 places += [(path, record) for record in seen if record.payload is not None]
         return places
 
+    def _has_index(self, number: int, chance: random.Random, note: Callable[[str], None]) -> bool:
+        """Say whether a start will believe the index of a segment, which chance may lose or damage as well."""
+        path = str(index_path(self._directory, number))
+        if path not in self._disk.names:
+            return False
+        fate = chance.random()
+        if fate < 0.3:
+            note("lost its index")
+            self._disk.lose(path)
+        elif fate < 0.5:
+            note("damaged its index")
+            self._disk.flip_bit(path, chance.randrange(len(self._disk.names[path].seen)), chance.randrange(8))
+        return fate >= 0.5
+
     # What it may cost
+
+    def _expect_unread(self, number: int, offset: int) -> None:
+        """Expect that messages are missing that are left of a record, and nothing else."""
+        replay = Replay()
+        recovery = Recovery(self._directory, self._disk)
+        if recovery.checkpoint is not None:
+            replay.take_checkpoint(recovery.checkpoint.payload)
+        recovery.replay(replay.messages)
+        location = number << 32 | offset // UNIT_SIZE
+        for queue_number, queue in replay.queues.items():
+            for position, message, _ in queue.messages.entries(0, len(queue.messages)):
+                if isinstance(message, PagedMessage) and message.location == location:
+                    self.quarantined_count += 1
+                    body_number = self._numbers[queue_number, position]
+                    for copy in self._copies(body_number, queue.definition.name):
+                        copy.maybe_gone = copy.is_excused = True
+                        self.unreadable.append((queue.definition.name, copy))
 
     def _expect(self, kind: int, payload: bytes) -> None:
         if kind in PUBLISHES:

@@ -190,8 +190,13 @@ class SimulatedDisk:
         if offset < len(inode.durable):
             inode.durable[offset] = inode.seen[offset]
 
-    def _step(self, operation: str, takes_room: bool = True) -> None:
-        """Count an operation, or raise OSError where it fails; for want of room only if it needs any."""
+    def lose(self, name: str) -> None:
+        """Forget a file, as if somebody had removed it."""
+        del self.names[name]
+        self.durable_names.pop(name, None)
+
+    def _step(self, operation: str) -> None:
+        """Count an operation, or raise OSError where it fails."""
         self.meanwhile(operation)
         self.operation_count += 1
         if self.is_off:

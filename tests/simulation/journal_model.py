@@ -235,11 +235,19 @@ class JournalModel:
         """
         kept = [record for record in unit.records if record.sequence <= discovery.last_sequence]
         rest = unit.records[len(kept) :]
-        if not kept or kept[-1].sequence not in {record[0] for record in discovery.found}:
+        found = {record[0] for record in discovery.found}
+        if not any(record.sequence in found for record in kept):
             return False
+        # What had never been on disk for sure may be torn as well as damaged. Nobody can tell then that it had begun,
+        # or how far it went on behind damage without an end.
+        is_torn = not unit.generation and (
+            any(record.sequence in damaged and reports_on(record, discovery) for record in kept)
+            or any(damage.count == 0 for damage in reports_on(rest[0], discovery))
+        )
         demand(
             all(
-                (record.sequence in damaged or not unit.generation) and reports_on(record, discovery) for record in rest
+                (record.sequence in damaged or not unit.generation) and (is_torn or reports_on(record, discovery))
+                for record in rest
             ),
             f"a unit is found as a whole, or as far as it is not damaged: {[*map(str, rest)]}",
         )

@@ -102,6 +102,9 @@ class SimulatedMachine(Machine):
     def time_us(self) -> int:
         return self.now_ms * 1000
 
+    def pause(self, duration_s: float) -> None:
+        """Take no time: when a worker goes on is decided by chance anyway."""
+
     def monotonic_ns(self) -> int:
         return self.now_ms * 1_000_000
 

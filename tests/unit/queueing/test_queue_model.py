@@ -21,7 +21,7 @@ from broker import clock
 from broker.policy import validate_policy
 from broker.queueing.ready import PagedMessage
 from tests.support.in_process import InProcessBroker
-from tests.support.paged import read_back
+from tests.support.paged import read_back, read_back_all
 from tests.support.queue_model import Entry, ModelBroker, ModelMessage, ModelQueue
 from tests.support.raw_client import Frame
 
@@ -392,6 +392,8 @@ class Machine(RuleBasedStateMachine):
 
     def restart(self, *, clean: bool) -> None:
         self.broker.start()
+        # What leaves a queue that is paged out leaves it a little later, and may meet others in another order.
+        read_back_all(self.broker.vhost)
         for name, queue in self.model.queues.items():
             # Positions that only messages had that are gone may be given out again, and begin anew.
             real = self.broker.vhost.queues[name]

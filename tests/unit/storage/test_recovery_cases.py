@@ -15,7 +15,7 @@ from storage.errors import FormatTooNew, JournalDamaged
 from storage.index import write_index
 from storage.layout import HEADER_SIZE, CheckpointHeader, checkpoint_path
 from storage.record import RECLAIMED, SEALED, STOPPED
-from storage.recovery import RECLAIMED_PAYLOAD, Recovery
+from storage.recovery import RECLAIMED_PAYLOAD, Recovery, reclaimed_payload
 from storage.replayer import Replayer
 from tests.unit.storage.simulated_disk import SimulatedDisk
 from tests.unit.storage.support import DIRECTORY, Owner, SegmentMaker, names_of, recover
@@ -99,6 +99,31 @@ def front_unproved() -> Files:
     return {segment.name: changed(segment.bytes(), place, b"\xff"), third.name: third.bytes()}
 
 
+def gap_unproved() -> Files:
+    """The mark that says that a segment in between was reclaimed is itself what is damaged."""
+    first = one().mark(SEALED)
+    third = after(first, 3).batch([(b"c",)])
+    place = len(third.data) + 8
+    third.mark(RECLAIMED, reclaimed_payload([1, 3], 0)).batch([(b"d",)])
+    return {first.name: first.bytes(), third.name: changed(third.bytes(), place, b"\xff")}
+
+
+def test_segments_between_two_others_may_be_gone_if_the_last_mark_says_so():
+    first = one().mark(SEALED)
+    third = after(first, 5)
+    third.sequence += 7
+    third.mark(RECLAIMED, reclaimed_payload([1, 5], 0)).batch([(b"d",)])
+    recovery = Recovery(DIRECTORY, SimulatedDisk(files(first, third)))
+    assert [(sequence, payload) for _, sequence, payload, _ in recovery.records()] == [
+        (1, b"a"), (2, b"b"), (third.sequence, b"d"),
+    ]  # fmt: skip
+    assert not recovery.damages
+    assert [segment.number for segment in recovery.segments] == [1, 5]
+    third = after(first, 5).mark(RECLAIMED, reclaimed_payload([1, 3, 5], 0)).batch([(b"d",)])
+    with pytest.raises(JournalDamaged, match="NUMBER_GAP"):
+        list(Recovery(DIRECTORY, SimulatedDisk(files(first, third))).records())
+
+
 def end_missing() -> Files:
     first = one()
     return {first.name: bytes(first.data), **checkpoint(5)}
@@ -154,6 +179,7 @@ SKIPPED: dict[Case, tuple[Callable[[], Files], list[bytes], int]] = {
     Case.HEADER_CHECKSUM: (lambda: header(lambda data: changed(data, 20, b"\xff")), [b"a", b"b"], 0),
     Case.HEADER_LOST: (header_lost, [b"a", b"b", b"c"], 1),
     Case.FRONT_UNPROVED: (front_unproved, [b"a", b"b", b"c"], 1),
+    Case.GAP_UNPROVED: (gap_unproved, [b"a", b"b", b"c", b"d"], 1),
     Case.SEQUENCE_GAP: (sequence_gap, [b"a", b"b", b"d"], 1),
     Case.RECORD_DAMAGED: (record_damaged, [b"a", b"proof"], 1),
 }

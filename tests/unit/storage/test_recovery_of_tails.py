@@ -14,7 +14,7 @@ from storage.cases import Case
 from storage.check import check as check_journal
 from storage.damage import UNREADABLE_SIZE
 from storage.errors import JournalDamaged
-from storage.layout import HEADER_SIZE
+from storage.layout import HEADER_SIZE, proof_path
 from storage.record import SEALED
 from storage.recovery import Recovery
 from tests.unit.storage.simulated_disk import CommitDisk, SimulatedDisk
@@ -226,6 +226,16 @@ def test_a_damaged_header_does_not_wake_the_records_of_an_earlier_life():
     records, recovery = recover({first.name: bytes(first.data), second.name: image})
     assert [payload for _, _, payload in records] == [b"x"] * 6
     assert [each.case for each in recovery.damages] == [Case.HEADER_LOST]
+
+
+def test_what_damage_in_several_segments_has_cost_is_counted_from_where_it_begins():
+    first = SegmentMaker().batch([(b"x",)] * 6).mark(SEALED)
+    last = SegmentMaker(number=3, file_id=3, durable=first.sequence, sequence=first.sequence)
+    files = {first.name: bytes(first.data), f"{first.name[:-1]}2": bytes(500), last.name: last.bytes()}
+    files[proof_path(DIRECTORY, first.sequence + 5).name] = b""
+    _, recovery = recover(files)
+    found = [(each.case, each.sequence, each.count) for each in recovery.damages]
+    assert found == [(Case.HEADER_LOST, first.sequence + 1, 5), (Case.RECORD_DAMAGED, 0, 0)]
 
 
 def test_the_log_goes_on_behind_damage_at_its_end():

@@ -1,0 +1,159 @@
+"""Compaction: what is still needed of a segment that is needed for little is copied to the end of the log.
+
+It takes the oldest segment, as the log may only go from there where the owner cannot tell more. A worker reads it
+piece by piece, at a bounded rate, and the owner moves what it needs of each piece, in steps that its event loop does
+not feel. The segment goes then as every other does: when nobody needs it.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from storage.filesystem import Filesystem
+from storage.layout import HEADER_SIZE, segment_path
+from storage.machine import Machine
+from storage.segment import Segment
+
+LIVING_RATIO_MAX = 1.5
+"""The log may take so many times the bytes that are needed ..."""
+
+SEGMENTS_BEYOND = 2
+"""... and so many segments more, before anything is copied."""
+
+READ_SIZE = 1 << 20
+"""A segment is read in pieces of this size, or of one record that is larger."""
+
+BYTES_PER_S = 32 << 20
+"""How fast segments are read, while the log is less than twice as large as it may be; beyond that, in proportion."""
+
+HASTE_RATIO = 2.0
+
+
+class Mover(Protocol):
+    """The owner's part of compaction. It is called on the journal's thread only, and never within a unit."""
+
+    def begin(self, segment: Segment) -> None:
+        """Begin with a segment: from now on, know where all its messages are."""
+
+    def prepare(self) -> bool:
+        """Take one more step of finding out where they are. Returns whether that was the last one."""
+
+    def offer(self, data: bytes, offset: int) -> None:
+        """Take a piece of the segment, which begins at ``offset``, where a record should be."""
+
+    def move(self) -> bool:
+        """Move a few of the messages in the piece. Returns whether there is nothing more to be moved in it."""
+
+    def next_piece(self) -> tuple[int, int]:
+        """Return where the next piece begins and how many bytes it needs at least; (0, 0) when there is none."""
+
+    def end(self) -> bool:
+        """End with the segment. Returns False as long as something is on its way, and is called again then."""
+
+    @property
+    def moved_bytes(self) -> int:
+        """How many bytes were copied so far."""
+
+
+class Compactor:
+    """Moves what is needed out of one segment after the other, as long as the log is larger than it may be.
+
+    ``step`` is called in turns of the event loop while it is ``busy``; ``notify`` has it called again.
+    """
+
+    def __init__(
+        self, mover: Mover, machine: Machine, filesystem: Filesystem, directory: Path, notify: Callable[[], None]
+    ) -> None:
+        self.busy = False
+        self._mover = mover
+        self._machine = machine
+        self._filesystem = filesystem
+        self._directory = directory
+        self._notify = notify
+        self._worker = machine.worker("journal-compactor")
+        self._segment: Segment | None = None
+        self._do: Callable[[], bool] = self._prepare
+        self._piece: tuple[int, bytes] | None = None
+        self._bytes_per_s = float(BYTES_PER_S)
+        # What is left of a segment after a pass is for a later one.
+        self._tried: tuple[int, int] = (0, 0)
+
+    @property
+    def moved_bytes(self) -> int:
+        """How many bytes were copied so far."""
+        return self._mover.moved_bytes
+
+    def wants(self, oldest: Segment, log_bytes: int, living_bytes: int, segment_size: int, current_number: int) -> bool:
+        """Say whether to begin with the oldest segment, because the log is larger than it may be."""
+        limit = LIVING_RATIO_MAX * living_bytes + SEGMENTS_BEYOND * segment_size
+        if self.busy or log_bytes <= limit or not oldest.sealed or self._tried == (oldest.number, current_number):
+            return False
+        excess = log_bytes / limit
+        self._bytes_per_s = BYTES_PER_S * (excess if excess < HASTE_RATIO else excess**2)
+        self._tried = (oldest.number, current_number)
+        self._segment = oldest
+        self._mover.begin(oldest)
+        self._do = self._prepare
+        self.busy = True
+        return True
+
+    def step(self) -> bool:
+        """Go on a little. Returns whether to be called again at once."""
+        return self._do()
+
+    def stop(self) -> None:
+        """End the worker."""
+        self._worker.stop()
+
+    def _prepare(self) -> bool:
+        if self._mover.prepare():
+            self._read_piece(HEADER_SIZE, 0)
+            return False
+        return True
+
+    def _read_piece(self, offset: int, size_min: int) -> None:
+        assert self._segment is not None  # noqa: S101
+        self._piece = None
+        self._do = self._wait_for_piece
+        size = max(READ_SIZE, size_min)
+        self._worker.put(partial(self._read, self._segment.number, offset, size))
+
+    def _read(self, number: int, offset: int, size: int) -> None:
+        try:
+            data = self._filesystem.read_from_disk(segment_path(self._directory, number), offset, size)
+        except OSError:
+            # Whoever needs it will tell.
+            data = b""
+        self._machine.pause(len(data) / self._bytes_per_s)
+        self._piece = (offset, data)
+        self._notify()
+
+    def _wait_for_piece(self) -> bool:
+        if self._piece is None:
+            return False
+        offset, data = self._piece
+        self._piece = None
+        if not data:
+            return self._finish()
+        self._mover.offer(data, offset)
+        self._do = self._move
+        return True
+
+    def _move(self) -> bool:
+        assert self._segment is not None  # noqa: S101
+        if not self._mover.move():
+            return True
+        offset, size_min = self._mover.next_piece()
+        if offset == 0 or offset >= self._segment.size or self._segment.live == 0:
+            return self._finish()
+        self._read_piece(offset, size_min)
+        return False
+
+    def _finish(self) -> bool:
+        self._do = self._finish
+        if self._mover.end():
+            self.busy = False
+            self._segment = None
+        # What is on its way arrives with the end of a commit.
+        return False
