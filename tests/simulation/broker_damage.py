@@ -84,12 +84,6 @@ class RecordDamage:
             self._learn(records.values())
         return records
 
-    def _is_seen(self) -> bool:
-        """Say whether a start comes across the damage, and does not read an index instead."""
-        recovery = Recovery(self._directory, self._disk)
-        recovery.replay(Replayer())
-        return bool(recovery.damages)
-
     def _learn(self, records: Any) -> None:
         for kind, payload in records:
             if kind in PUBLISHES:
@@ -147,8 +141,6 @@ class RecordDamage:
             targets, message = decode_publish(payload, kind == PUBLISHES[1])
             for queue, _ in targets:
                 for copy in self._copies(number_of(message.body), self._names.get(queue, "")):
-                    if not self.is_seen and copy.required:
-                        self.hidden.append(copy)
                     copy.maybe_gone = copy.is_excused = True
         elif kind == RECORD_KINDS["settle"]:
             number, _, ranges = decode_settle(payload)

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from broker import clock
-from storage.damage import quarantine_directory
 from storage.errors import JournalError
 from storage.options import JournalOptions
 from tests.simulation.broker_damage import RecordDamage

@@ -195,8 +195,8 @@ class SimulatedDisk:
         del self.names[name]
         self.durable_names.pop(name, None)
 
-    def _step(self, operation: str) -> None:
-        """Count an operation, or raise OSError where it fails."""
+    def _step(self, operation: str, takes_room: bool = True) -> None:
+        """Count an operation, or raise OSError where it fails; for want of room only if it needs any."""
         self.meanwhile(operation)
         self.operation_count += 1
         if self.is_off:

@@ -22,19 +22,17 @@ from storage.recovery import Recovery
 from storage.segment import UNIT_SIZE
 from storage.survey import survey_segment
 from tests.simulation import broker_run
-from tests.simulation.broker_damage import PUBLISHES
 from tests.simulation.broker_run import BrokerRun
 from tests.simulation.clients import Transactor
 from tests.simulation.disk import CommitDisk, Faults, Inode, SimulatedDisk
 from tests.simulation.journal_run import JournalRun
 from tests.simulation.violation import Violation
 from tests.simulation.weather import Weather
-from tests.support.paged import EVERYTHING, read_back
 
 CALM = Weather()
 FAILING = Weather(fails=True)
 ROTTING = Weather(rots=True)
-SEEDS_MAX = 2000
+SEEDS_MAX = 400
 PATIENCE_S = 3
 COUNT = struct.Struct("<I")
 TARGET = struct.Struct("<IQ")
