@@ -137,6 +137,7 @@ class Recovery:
         self._proofs: list[tuple[int, Path]] = []
         self._proof_needed = False
         self._indexes: set[int] = set()
+        self._unharmed: set[Path] = set()  # the segment that was read last, unless something in it is damaged
         self.unindexed: list[Segment] = []
         self._stopped_index: tuple[int, Index] | None = None
         self._open_ended = False  # how many records the last damage has cost is not known yet
@@ -217,6 +218,7 @@ class Recovery:
             used_size = reader.offset if end is Case.SEGMENT_COMPLETE else len(data.rstrip(b"\0"))
             self._ends.append(_SegmentEnd(reader.mark, reader.batch_offset, used_size))
             self._tell(done, size)
+            self._unharmed = set() if any(damage.path == file.path for damage in self.damages) else {file.path}
             if end is not Case.SEGMENT_COMPLETE:
                 break
         # What a unit left behind that damage had cut short.
@@ -283,11 +285,11 @@ class Recovery:
     def _settle(self, repair: Repair) -> None:
         # After a failed sync the page cache may hold, as clean, what the disk never got. So what nothing proves to
         # be on disk is written once more.
-        if any(damage.path == repair.path for damage in self.damages):
-            data = read_around(self.filesystem, repair.path, repair.offset)
-        else:
+        if repair.path in self._unharmed:
             # It could be read a moment ago. Zeros would take the place of what the owner counts on.
             data = self.filesystem.read(repair.path, repair.offset)
+        else:
+            data = read_around(self.filesystem, repair.path, repair.offset)
         if repair.case is Case.CLEAN_STOP:
             data = self._without_stop(data)
             self._settle_index()

@@ -195,8 +195,8 @@ class SimulatedDisk:
         del self.names[name]
         self.durable_names.pop(name, None)
 
-    def _step(self, operation: str) -> None:
-        """Count an operation, or raise OSError where it fails."""
+    def _step(self, operation: str, takes_room: bool = True) -> None:
+        """Count an operation, or raise OSError where it fails; for want of room only if it needs any."""
         self.meanwhile(operation)
         self.operation_count += 1
         if self.is_off:
@@ -205,7 +205,7 @@ class SimulatedDisk:
             self.is_off = True
             raise Interrupted(errno.ENXIO, "the power goes off")
         error = self.faults.errors.pop(self.operation_count, 0)
-        if error:
+        if error and (takes_room or error != errno.ENOSPC):
             self.error_count += 1
             raise Interrupted(error, "the disk fails")
 
@@ -225,13 +225,13 @@ class SimulatedDisk:
         return len(self._inode(path).seen)
 
     def read(self, path: Path, size_max: int = -1) -> bytes:
-        self._step(f"read {path.name}")
+        self._step(f"read {path.name}", takes_room=False)
         inode = self._inode(path)
         return inode.read(0, len(inode.seen) if size_max < 0 else size_max)
 
     def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
         try:
-            self._step(f"read {size} of {path.name} at {offset}")
+            self._step(f"read {size} of {path.name} at {offset}", takes_room=False)
         except Interrupted:
             # Who reads in such small pieces takes the piece for damaged.
             self.refused.append((path.name, offset, size))
@@ -239,13 +239,13 @@ class SimulatedDisk:
         return self._inode(path).read(offset, size)
 
     def open_for_reading(self, path: Path) -> int:
-        self._step(f"open {path.name} to read")
+        self._step(f"open {path.name} to read", takes_room=False)
         self.next_descriptor += 1
         self.descriptors[self.next_descriptor] = self._inode(path)
         return self.next_descriptor
 
     def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
-        self._step(f"read {size} at {offset}")
+        self._step(f"read {size} at {offset}", takes_room=False)
         return self.descriptors[descriptor].read(offset, size)
 
     def open(self, path: Path, create: bool = False) -> int:

@@ -3,6 +3,7 @@
 import json
 import random
 import select
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from storage.layout import CHECKPOINT_PREFIX, SEGMENT_PREFIX, number_in, segment
 from storage.options import JournalOptions
 from storage.record import size_of
 from storage.recovery import Recovery
+from storage.replayer import Replayer
 from storage.segment import UNIT_SIZE, Segment
 from tests.simulation.disk import Faults, SimulatedDisk
 from tests.simulation.journal_model import (
@@ -49,6 +51,16 @@ PREPARED_MAX = 3  # segments that may be there and hold nothing yet, and the one
 STOPPED_SIZE = size_of(0)
 
 
+class Collector(Replayer):
+    """Takes the records at a start: their summaries are the records themselves."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[int, int, bytes, Segment]] = []
+
+    def on_record(self, kind: int, sequence: int, summary: bytes, segment: Segment, offset: int) -> None:
+        self.records.append((kind, sequence, summary, segment))
+
+
 class JournalRun:
     """One seed. ``run`` raises ``Violation`` where a promise is not kept."""
 
@@ -61,6 +73,7 @@ class JournalRun:
         self.options = JournalOptions(
             self.chance.choice(SEGMENT_SIZES), self.chance.choice(SEGMENT_SIZES), self.chance.randrange(3)
         )
+        self.replayer = Replayer() if self.chance.random() < 0.5 else None
         self.eagerness = self.chance.choice([0.1, 0.3, 0.6])
         self.model = JournalModel()
         self.state = State()
@@ -116,6 +129,7 @@ class JournalRun:
                 failed=self.on_failed,
                 snapshot=in_one_slice(lambda: json.dumps(self.state.names).encode()),
                 fetched=self.on_fetched,
+                replayer=self.replayer,
                 options=self.options,
                 machine=self.machine,
             )
@@ -159,7 +173,7 @@ class JournalRun:
         found = []
         if recovery.checkpoint is not None:
             self.state.names = json.loads(recovery.checkpoint.payload)
-        for kind, sequence, payload, segment in recovery.records():
+        for kind, sequence, payload, segment in self.records(recovery):
             found.append((sequence, kind, payload))
             self.state.apply(kind, payload)
             if kind == MESSAGE:
@@ -180,6 +194,14 @@ class JournalRun:
                 self.read,
             )
         )
+
+    def records(self, recovery: Recovery) -> Iterable[tuple[int, int, bytes, Segment]]:
+        """Return the records, read one by one or from indexes where there are any."""
+        if self.replayer is None:
+            return recovery.records()
+        collector = Collector()
+        recovery.replay(collector)
+        return collector.records
 
     def read(self, place: Place) -> bytes | None:
         """Return what is on disk at a place, None if it cannot be read."""

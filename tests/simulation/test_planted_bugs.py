@@ -32,7 +32,7 @@ from tests.simulation.weather import Weather
 CALM = Weather()
 FAILING = Weather(fails=True)
 ROTTING = Weather(rots=True)
-SEEDS_MAX = 400
+SEEDS_MAX = 2000
 PATIENCE_S = 3
 COUNT = struct.Struct("<I")
 TARGET = struct.Struct("<IQ")

