@@ -12,6 +12,7 @@ again. Any other error, and each failed sync of the log, is the journal's end.
 
 import logging
 import os
+from collections import deque
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 cdef enum:
     SEGMENT_HEADER_SIZE = 64
     SYNC_BUCKET_MIN_NS = 16000
+    # A segment gets its index when so many later ones have been begun, if it is needed still.
+    INDEXED_BEHIND = 4
 
 cdef Py_ssize_t PAYLOAD_SIZE_MAX = PAYLOAD_SIZE_MAX_
 
@@ -77,6 +80,7 @@ cdef class Journal:
         self._failed_callback = failed
         self._fetched_callback = fetched
         self._replayer = replayer
+        self._unindexed = deque()
         self._epoch = recovery.epoch + 1
         self.sequence = self.durable_sequence = recovery.sequence
         self.open_batch = 1
@@ -380,13 +384,22 @@ cdef class Journal:
             if segment.last_sequence > self.durable_sequence:
                 break
             self._housekeeper.finish(segment)
-            self._index(segment)
+            self._unindexed.append(segment)
+            self._index_those_that_stay(INDEXED_BEHIND)
             kept.unfinished += 1
         return 0
 
     def _index(self, segment):
         if self._replayer is not None and segment.size > SEGMENT_HEADER_SIZE:
             self._housekeeper.index(segment, self._replayer)
+
+    def _index_those_that_stay(self, int behind):
+        # Where consumers keep up, segments are not needed any more by then, and an index is work for nothing.
+        cdef Segment segment
+        while self._unindexed and self.current.number - (<Segment>self._unindexed[0]).number >= behind:
+            segment = self._unindexed.popleft()
+            if segment.live > 0:
+                self._index(segment)
 
     # A full disk, and file work that failed
 
@@ -463,10 +476,11 @@ cdef class Journal:
             # In a batch of its own, so that it is the proof that everything before had been on disk.
             self._append_mark(KIND_STOPPED, b"")
             if self._flush():
+                self._index_those_that_stay(1)
                 self._index(self.current)
         if self.stuck:
-            logger.error("closed without room: %d bytes that were not confirmed are lost",
-                         self._other.size + self._batch.size)
+            lost = self._other.size + self._batch.size
+            logger.error("closed without room: %d bytes that were not confirmed are lost", lost)
         self._shut()
 
     def abandon(self):
