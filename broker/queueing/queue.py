@@ -314,9 +314,10 @@ class Queue(QueueContents):
         """Go on with what had to wait until messages were paged in."""
         self._pages_wanted = False
         if not self.deleted:
-            if self._backlog is not None:
-                self._drop_overflow()
+            # Consumers come first: what they still take is not too much.
             self.wake()
+            if not self._pages_wanted:
+                self._drop_overflow()
             self.ask_for_timer()
         return 0
 

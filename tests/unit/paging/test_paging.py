@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from pamqp.commands import Basic
 
 from broker import clock
 from broker.administration import messages
@@ -239,3 +240,21 @@ def test_nothing_is_read_for_nobody(broker: PagingBroker) -> None:
     broker.start()
     broker.settle()
     assert broker.vhost.queues["q"].ready_count() == 10
+
+
+def test_a_consumer_gets_what_is_over_the_limit_before_it_is_dropped(broker: PagingBroker) -> None:
+    queue = broker.declare("q", max_length=0)
+    consumer = broker.connect().channel(1)
+    consumer.call(Basic.Consume(queue="q"))
+    broker.publish(queue, count=5)
+    broker.settle()
+    assert queue.unacked_count == 5
+    broker.crash()
+    broker.start()
+    queue = broker.vhost.queues["q"]
+    assert queue.ready_count() == 5
+    assert queue.paged_count() > 0
+    again = broker.connect().channel(1)
+    again.call(Basic.Consume(queue="q"))
+    broker.settle()
+    assert (queue.ready_count(), queue.unacked_count) == (0, 5)
