@@ -17,6 +17,7 @@ cdef class Journal:
     cdef readonly bint failed
     cdef readonly int completion_fd
     cdef readonly object error              # JournalFailed, once failed
+    cdef readonly Py_ssize_t reserved       # size of the record that is being written, 0 if none is
 
     cdef Batch _batch                       # gathers
     cdef Batch _other                       # in flight, or empty
@@ -31,7 +32,6 @@ cdef class Journal:
     cdef bint _closing
     cdef bint _unit_open
     cdef uint32_t _epoch
-    cdef Py_ssize_t _reserved               # size of the record that is being written, 0 if none is
     cdef long long _capacity                # of the current segment
     cdef Segment _next
     cdef Reclaimer _reclaimer

@@ -141,7 +141,7 @@ cdef class Journal:
 
     cdef unsigned long long seal(self, bint unit_ends) except? 0:
         """Finish the record that was reserved and return its sequence. ``unit_ends``: it is the last of its unit."""
-        if self._reserved == 0:
+        if self.reserved == 0:
             raise RuntimeError("no record was reserved")
         self._unit_open = not unit_ends
         return self._finish_record(FLAG_UNIT_ENDS if unit_ends else 0)
@@ -166,7 +166,7 @@ cdef class Journal:
         header = <RecordHeader *>(self._batch.data + self._batch.size)
         header.payload_size = <uint32_t>payload_size
         header.kind = kind
-        self._reserved = size
+        self.reserved = size
         return <unsigned char *>header + RECORD_HEADER_SIZE
 
     cdef unsigned long long _finish_record(self, unsigned char flags) noexcept:
@@ -178,16 +178,16 @@ cdef class Journal:
         header.sequence = self.sequence
         header.epoch = self._epoch
         header.flags = flags
-        memset(<unsigned char *>header + end, 0, self._reserved - end)
-        batch.size += self._reserved
+        memset(<unsigned char *>header + end, 0, self.reserved - end)
+        batch.size += self.reserved
         batch.extents[batch.extent_count - 1].end = batch.size
-        segment.size += self._reserved
+        segment.size += self.reserved
         segment.last_sequence = self.sequence
         if not KIND_VOLATILE_MIN <= header.kind < KIND_STATE_MIN:
             batch.urgent = True
         if KIND_STATE_MIN <= header.kind < KIND_MARK_MIN:
             segment.state_sequence = self.sequence
-        self._reserved = 0
+        self.reserved = 0
         return self.sequence
 
     cdef int _append_mark(self, unsigned char kind, bytes payload) except -1:
@@ -201,7 +201,7 @@ cdef class Journal:
         cdef RecordHeader *header = <RecordHeader *>(self._batch.data + self._batch.size)
         header.payload_size = 0
         header.kind = KIND_SEALED
-        self._reserved = RECORD_HEADER_SIZE
+        self.reserved = RECORD_HEADER_SIZE
         self._finish_record(0)
         self.current.sealed = True
         self._reclaimer.segments.append(self.current)

@@ -66,7 +66,6 @@ cdef class VirtualHostJournal:
     cdef int note(self, Segment segment) except -1
     cdef int attend(self, Segment segment, unsigned int number, unsigned long long position, Message delivered) except -1
     cdef unsigned char *_begin_publish(self, Message message, unsigned int queue_count) except NULL
-    cdef unsigned char *_put_content(self, unsigned char *at, Message message) noexcept
     cdef unsigned char *_add_queue(self, unsigned char *at, QueueLog log, unsigned long long position) noexcept
     cdef unsigned long long _end_publish(
         self, unsigned char *at, Message message, unsigned int queue_count

@@ -66,6 +66,14 @@ cdef inline Py_ssize_t content_size(Message message) noexcept:
     )
 
 
+cdef inline unsigned char *put_content(unsigned char *at, Message message) noexcept:
+    cdef unsigned short address_size = <unsigned short>PyBytes_GET_SIZE(message.address)
+    cdef unsigned int header_size = <unsigned int>PyBytes_GET_SIZE(message.header)
+    at = put(put(at, &address_size, 2), PyBytes_AS_STRING(message.address), address_size)
+    at = put(put(at, &header_size, 4), PyBytes_AS_STRING(message.header), header_size)
+    return put(at, PyBytes_AS_STRING(message.body), PyBytes_GET_SIZE(message.body))
+
+
 cpdef unsigned int paged_share_units(Message message) noexcept:
     """Return the size of the record that ``write_paged`` writes, in units."""
     return <unsigned int>(record_size(PAGED_SIZE + content_size(message)) // RECORD_UNIT_SIZE)
@@ -254,28 +262,19 @@ cdef class VirtualHostJournal:
     cdef unsigned char *_add_queue(self, unsigned char *at, QueueLog log, unsigned long long position) noexcept:
         return put(put(at, &log.number, 4), &position, 8)
 
-    cdef unsigned char *_put_content(self, unsigned char *at, Message message) noexcept:
-        cdef unsigned short address_size = <unsigned short>PyBytes_GET_SIZE(message.address)
-        cdef unsigned int header_size = <unsigned int>PyBytes_GET_SIZE(message.header)
-        at = put(put(at, &address_size, 2), PyBytes_AS_STRING(message.address), address_size)
-        at = put(put(at, &header_size, 4), PyBytes_AS_STRING(message.header), header_size)
-        return put(at, PyBytes_AS_STRING(message.body), PyBytes_GET_SIZE(message.body))
-
     cdef unsigned long long _end_publish(
         self, unsigned char *at, Message message, unsigned int queue_count
     ) except 0:
         """Finish the record of a message; return the number of the batch that makes it durable."""
         cdef Journal journal = self.journal
         cdef Segment segment
-        cdef Py_ssize_t size = record_size(
-            (12 if message.published_at_ms else 4) + queue_count * QUEUE_ENTRY_SIZE + content_size(message)
-        )
-        self._put_content(at, message)
+        cdef unsigned int units = <unsigned int>(journal.reserved // RECORD_UNIT_SIZE)
+        put_content(at, message)
         journal.seal(self.unit_depth == 0)
         segment = journal.current
         message.segment = segment
-        message.offset_units = <unsigned int>((segment.size - size) // RECORD_UNIT_SIZE)
-        message.share_units = max(1, <unsigned int>(size // RECORD_UNIT_SIZE) // queue_count)
+        message.offset_units = <unsigned int>(segment.size // RECORD_UNIT_SIZE) - units
+        message.share_units = units if queue_count == 1 else max(1, units // queue_count)
         segment.live += queue_count
         segment.live_units += <long long>queue_count * message.share_units
         self.touched()
@@ -319,7 +318,7 @@ cdef class VirtualHostJournal:
         cdef long long offset
         at = put(put(at, &queue_number, 4), &position, 8)
         at = put(put(at, &message.published_at_ms, 8), &persistent, 1)
-        self._put_content(at, message)
+        put_content(at, message)
         journal.seal(self.unit_depth == 0)
         offset = journal.current.size - record_size(payload_size)
         journal.retain(journal.current, paged_share_units(message))
