@@ -1,6 +1,6 @@
 """A queue that nobody consumes: how fast it fills, what each message costs in memory, and how fast it drains again.
 
-usage: python -m benchmarks.backlog [--count 20000000] [--body 100] [--message-memory-bytes 0] [--no-restart]
+usage: python -m benchmarks.backlog [--count 20000000] [--body 100] [--message-memory-bytes 0] [--no-restart | --kill]
        [--directory PATH]
 
 Persistent messages, confirmed with at most so many in flight as ``WINDOW_LENGTH``. After they are published the broker
@@ -149,11 +149,14 @@ def live(broker: Haypile, count: int, body_size: int) -> float:
     return steps.end(count - consumed)
 
 
-def restarted(broker: Haypile, directory: Path, settings: dict[str, str]) -> Haypile:
-    """Stop the broker and start it again."""
+def restarted(broker: Haypile, directory: Path, settings: dict[str, str], kill: bool) -> Haypile:
+    """Stop the broker, or kill it, and start it again."""
     begin = time.perf_counter()
-    broker.stop()
-    say(step="stop", seconds=round(time.perf_counter() - begin, 2))
+    if kill:
+        broker.kill()
+    else:
+        broker.stop()
+    say(step="kill" if kill else "stop", seconds=round(time.perf_counter() - begin, 2))
     begin = time.perf_counter()
     broker = Haypile(directory, settings, RESTART_TIMEOUT_S)
     seconds = round(time.perf_counter() - begin, 2)
@@ -169,7 +172,11 @@ def main() -> None:
     parser.add_argument("--body", type=int, default=100)
     parser.add_argument("--message-memory-bytes", type=int, default=0)
     parser.add_argument("--directory", type=Path, default=None, help="where the data goes, which takes much room")
-    parser.add_argument("--no-restart", action="store_true", help="drain what the same broker has paged out")
+    restart = parser.add_mutually_exclusive_group()
+    restart.add_argument("--no-restart", action="store_true", help="drain what the same broker has paged out")
+    restart.add_argument(
+        "--kill", action="store_true", help="kill the broker instead of stopping it before the restart"
+    )
     arguments = parser.parse_args()
     count = -(-arguments.count // BLOCK_LENGTH) * BLOCK_LENGTH
     length = min(1_000_000, max(1, count // 5))
@@ -187,7 +194,7 @@ def main() -> None:
         grown = resident_bytes(broker.pid) - idle
         say(step="memory", idle_bytes=idle, grown_bytes=grown, bytes_per_message=round(grown / count, 1))
         if not arguments.no_restart:
-            broker = restarted(broker, directory, settings)
+            broker = restarted(broker, directory, settings, arguments.kill)
         steps = Steps("drain", length)
         consume(broker.port, count, arguments.body, steps)
         drained = steps.end(count)

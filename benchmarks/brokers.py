@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 START_TIMEOUT_S = 60
@@ -34,20 +35,28 @@ class Haypile:
             command += [f"--{name}", value]
         self.process = subprocess.Popen(command, stderr=(directory / "log").open("w"))
         self.pid = self.process.pid
-        self.port = self._port(directory / "log", timeout_s)
+        ready = self._ready(directory / "log", timeout_s)
+        self.port = int(ready["listeners"][0].rpartition(":")[2])
+        self.metrics_url = f"http://{ready['metrics']}/metrics"
 
-    def _port(self, log: Path, timeout_s: float) -> int:
+    def _ready(self, log: Path, timeout_s: float) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and self.process.poll() is None:
             for line in log.read_text().splitlines():
                 if '"ready"' in line:
-                    return int(json.loads(line)["listeners"][0].rpartition(":")[2])
+                    ready: dict[str, Any] = json.loads(line)
+                    return ready
             time.sleep(0.02)
         raise BrokerUnavailableError(log.read_text())
 
     def stop(self) -> None:
         """End the broker."""
         self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+    def kill(self) -> None:
+        """End the broker without a chance to do anything."""
+        self.process.kill()
         self.process.wait(30)
 
 

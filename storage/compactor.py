@@ -29,6 +29,9 @@ BYTES_PER_S = 32 << 20
 
 HASTE_RATIO = 2.0
 
+READ_SIZE_IN_HASTE = 8 << 20
+"""Then the pieces are of this size: each waits for its turn of the event loop, and the worker for its own."""
+
 
 class Mover(Protocol):
     """The owner's part of compaction. It is called on the journal's thread only, and never within a unit."""
@@ -76,6 +79,7 @@ class Compactor:
         self._do: Callable[[], bool] = self._prepare
         self._piece: tuple[int, bytes] | None = None
         self._bytes_per_s = float(BYTES_PER_S)
+        self._read_size = READ_SIZE
         # What is left of a segment after a pass is for a later one.
         self._tried: tuple[int, int] = (0, 0)
 
@@ -90,7 +94,9 @@ class Compactor:
         if self.busy or log_bytes <= limit or not oldest.sealed or self._tried == (oldest.number, current_number):
             return False
         excess = log_bytes / limit
-        self._bytes_per_s = BYTES_PER_S * (excess if excess < HASTE_RATIO else excess**2)
+        in_haste = excess >= HASTE_RATIO
+        self._bytes_per_s = BYTES_PER_S * (excess**2 if in_haste else excess)
+        self._read_size = READ_SIZE_IN_HASTE if in_haste else READ_SIZE
         self._tried = (oldest.number, current_number)
         self._segment = oldest
         self._mover.begin(oldest)
@@ -116,12 +122,13 @@ class Compactor:
         assert self._segment is not None  # noqa: S101
         self._piece = None
         self._do = self._wait_for_piece
-        size = max(READ_SIZE, size_min)
+        size = max(self._read_size, size_min)
         self._worker.put(partial(self._read, self._segment.number, offset, size))
 
     def _read(self, number: int, offset: int, size: int) -> None:
         try:
-            data = self._filesystem.read_from_disk(segment_path(self._directory, number), offset, size)
+            # Much of it may be in the page cache still. What is copied is checked in any case.
+            data = self._filesystem.read_part(segment_path(self._directory, number), offset, size)
         except OSError:
             # Whoever needs it will tell.
             data = b""

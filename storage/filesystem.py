@@ -23,6 +23,9 @@ class Filesystem(Protocol):
     def read(self, path: Path, size_max: int = -1) -> bytes:
         """Return the content of a file, or its beginning."""
 
+    def read_part(self, path: Path, offset: int, size: int) -> bytes:
+        """Return a part of a file."""
+
     def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
         """Return a part of a file as the disk has it, and leave nothing of it in the page cache."""
 
@@ -80,6 +83,14 @@ class LocalFilesystem:
         """Return the content of a file, or its beginning."""
         with path.open("rb", buffering=0) as file:
             return file.read(size_max)
+
+    def read_part(self, path: Path, offset: int, size: int) -> bytes:
+        """Return a part of a file."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, size, offset)
+        finally:
+            os.close(descriptor)
 
     def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
         """Return a part of a file as the disk has it, and leave nothing of it in the page cache."""

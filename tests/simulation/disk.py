@@ -238,6 +238,9 @@ class SimulatedDisk:
             raise
         return self._inode(path).read(offset, size)
 
+    def read_part(self, path: Path, offset: int, size: int) -> bytes:
+        return self.read_from_disk(path, offset, size)
+
     def open_for_reading(self, path: Path) -> int:
         self._step(f"open {path.name} to read", takes_room=False)
         self.next_descriptor += 1

@@ -111,6 +111,9 @@ class SimulatedDisk:
     def read_from_disk(self, path: Path, offset: int, size: int) -> bytes:
         return bytes(self.inode(path).seen[offset : offset + size])
 
+    def read_part(self, path: Path, offset: int, size: int) -> bytes:
+        return self.read_from_disk(path, offset, size)
+
     def open(self, path: Path, create: bool = False) -> int:
         with self.lock:
             self.step()
