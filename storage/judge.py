@@ -87,6 +87,8 @@ def judge(place: Place, later_has_records: Callable[[], bool]) -> Verdict:
     if header is not None and header[5]:
         if header[1] < expected:
             return Verdict(Case.SEQUENCE_REPEATED, len(data), 0)
+        if offset > HEADER_SIZE and _last_proved(place, expected, header[1], later_has_records) + 1 < header[1]:
+            return Verdict(Case.TORN_TAIL)
         return Verdict(Case.SEQUENCE_GAP, offset, header[1], expected)
     if header is not None and header[1] < expected:
         header = None
@@ -125,7 +127,9 @@ def _damaged(
         if not offset < found < end:
             return Verdict(Case.RECORD_DAMAGED, end, sequence + 1, first_lost or sequence, kind)
     if found >= 0:
-        return Verdict(Case.RECORD_DAMAGED, found, _sequence_at(data, found, place.identity), first_lost)
+        # What is missing behind the last record that had been on disk is torn.
+        resume = _last_proved(place, expected, _sequence_at(data, found, place.identity), later_has_records) + 1
+        return Verdict(Case.RECORD_DAMAGED, found, resume, first_lost)
     if offset == HEADER_SIZE and expected <= place.identity.durable and not later_has_records():
         # The record was on disk before this file was made: it was in the one before.
         return Verdict(Case.END_MISSING)
@@ -134,6 +138,20 @@ def _damaged(
     used_size = len(data.rstrip(b"\0"))
     end = max(used_size + -used_size % 8, offset + RECORD_HEADER_SIZE)
     return Verdict(Case.RECORD_DAMAGED, min(end, len(data)), 0, first_lost)
+
+
+def _last_proved(place: Place, first: int, end: int, later_has_records: Callable[[], bool]) -> int:
+    """Return the last of the records from ``first`` to ``end``, exclusive, that had been on disk; as a rule all had."""
+    key = place.identity.seed, place.identity.epoch
+    last = end - 1
+    if last <= place.attested or search(place.data, place.offset, *key, last)[1] >= 0 or later_has_records():
+        return last
+    proved = max(place.attested, first - 1)
+    while (proof := search(place.data, place.offset, *key, proved + 1)[1]) >= 0:
+        header = peek(place.data, proof, *key)
+        assert header is not None  # noqa: S101
+        proved = header[2]
+    return proved
 
 
 def _sequence_at(data: bytes, offset: int, identity: Identity) -> int:

@@ -5,9 +5,8 @@ know of it, and the damage is found only where the record is a message that some
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from broker.durability.definitions import Bound, ExchangeDeclared, QueueDeclared, QueueDeleted, decode
 from broker.durability.queue_log import RECORD_KINDS, decode_publish, decode_settle
@@ -22,7 +21,15 @@ from tests.simulation.broker_model import BrokerModel, Copy
 from tests.simulation.disk import SimulatedDisk
 
 TRIES_MAX = 10
-PUBLISHES = (RECORD_KINDS["publish"], RECORD_KINDS["publish_timed"])
+INDEX_LOST, INDEX_KEPT = 0.3, 0.5
+"""An index is lost where chance is below the first, and kept from the second on; in between it is damaged."""
+IS_TIMED = {
+    RECORD_KINDS["publish"]: False,
+    RECORD_KINDS["moved"]: False,
+    RECORD_KINDS["publish_timed"]: True,
+    RECORD_KINDS["moved_timed"]: True,
+}
+"""The records of messages that outlive the broker. One that was moved may be all that is left of its message."""
 
 
 class RecordDamage:
@@ -44,29 +51,39 @@ class RecordDamage:
         self._is_reported = False
         self._names: dict[int, str] = {}
         self._numbers: dict[tuple[int, int], int] = {}
+        self._before = self._read() or {}
 
     def strike(self, chance: random.Random, note: Callable[[str], None]) -> None:
         """Damage some record."""
-        before = self._read()
-        if before is None:
-            return
-        records = self._places()
+        records = self.places()
         for _ in range(min(TRIES_MAX, len(records))):
-            path, record = chance.choice(records)
-            offset, bit = record.offset + chance.randrange(record.size), chance.randrange(8)
-            self._disk.flip_bit(str(path), offset, bit)
-            after = self._read()
-            if after is not None and self._is_reported and before.keys() - after.keys() == {record.sequence}:
-                note(f"damaged record {record.sequence}, kind {record.kind}, in {path.name} at {offset}")
-                number = number_in(path.name, SEGMENT_PREFIX) or 0
-                if self._has_index(number, chance, note):
-                    self._expect_unread(number, record.offset)
-                else:
-                    self.place_count = 1
-                    self._expect(record.kind, record.payload or b"")
+            if self.strike_at(*chance.choice(records), chance, note):
                 return
+
+    def strike_at(
+        self,
+        path: Path,
+        record: RecordSeen,
+        chance: random.Random,
+        note: Callable[[str], None],
+        index_fate: float | None = None,
+    ) -> bool:
+        """Damage a record. Returns False, and leaves it, if a start would pass over it."""
+        offset, bit = record.offset + chance.randrange(record.size), chance.randrange(8)
+        self._disk.flip_bit(str(path), offset, bit)
+        after = self._read()
+        if after is None or not self._is_reported or self._before.keys() - after.keys() != {record.sequence}:
             # It meant nothing to a start any more, or looks as if it had never been on disk.
             self._disk.flip_bit(str(path), offset, bit)
+            return False
+        note(f"damaged record {record.sequence}, kind {record.kind}, in {path.name} at {offset}")
+        number = number_in(path.name, SEGMENT_PREFIX) or 0
+        if self._has_index(number, chance, note, index_fate):
+            self._expect_unread(number, record.offset)
+        else:
+            self.place_count = 1
+            self._expect(record.kind, record.payload or b"", after.values())
+        return True
 
     def _read(self) -> dict[int, tuple[int, bytes]] | None:
         """Return what a start would read, None if it would be refused."""
@@ -84,15 +101,16 @@ class RecordDamage:
             self._learn(records.values())
         return records
 
-    def _learn(self, records: Any) -> None:
+    def _learn(self, records: Iterable[tuple[int, bytes]]) -> None:
         for kind, payload in records:
-            if kind in PUBLISHES:
-                targets, message = decode_publish(payload, kind == PUBLISHES[1])
+            if kind in IS_TIMED:
+                targets, message = decode_publish(payload, IS_TIMED[kind])
                 self._numbers |= dict.fromkeys(targets, number_of(message.body))
             elif kind == RECORD_KINDS["definition"] and isinstance(definition := decode(payload), QueueDeclared):
                 self._names[definition.number] = definition.name
 
-    def _places(self) -> list[tuple[Path, RecordSeen]]:
+    def places(self) -> list[tuple[Path, RecordSeen]]:
+        """Return all records on the disk, and the segments that they are in."""
         places: list[tuple[Path, RecordSeen]] = []
         for name in self._disk.list(self._directory):
             number = number_in(name, SEGMENT_PREFIX)
@@ -103,19 +121,19 @@ class RecordDamage:
                 places += [(path, record) for record in seen if record.payload is not None]
         return places
 
-    def _has_index(self, number: int, chance: random.Random, note: Callable[[str], None]) -> bool:
+    def _has_index(self, number: int, chance: random.Random, note: Callable[[str], None], fate: float | None) -> bool:
         """Say whether a start will believe the index of a segment, which chance may lose or damage as well."""
         path = str(index_path(self._directory, number))
         if path not in self._disk.names:
             return False
-        fate = chance.random()
-        if fate < 0.3:
+        fate = chance.random() if fate is None else fate
+        if fate < INDEX_LOST:
             note("lost its index")
             self._disk.lose(path)
-        elif fate < 0.5:
+        elif fate < INDEX_KEPT:
             note("damaged its index")
             self._disk.flip_bit(path, chance.randrange(len(self._disk.names[path].seen)), chance.randrange(8))
-        return fate >= 0.5
+        return fate >= INDEX_KEPT
 
     # What it may cost
 
@@ -136,10 +154,14 @@ class RecordDamage:
                         copy.maybe_gone = copy.is_excused = True
                         self.unreadable.append((queue.definition.name, copy))
 
-    def _expect(self, kind: int, payload: bytes) -> None:
-        if kind in PUBLISHES:
-            targets, message = decode_publish(payload, kind == PUBLISHES[1])
-            for queue, _ in targets:
+    def _expect(self, kind: int, payload: bytes, others: Iterable[tuple[int, bytes]]) -> None:
+        if kind in IS_TIMED:
+            targets, message = decode_publish(payload, IS_TIMED[kind])
+            # As long as the record is there from which a message was moved, or to which, one of them is enough.
+            twice = {target for kind, payload in others if kind in IS_TIMED for target in targets_of(kind, payload)}
+            for queue, position in targets:
+                if (queue, position) in twice:
+                    continue
                 for copy in self._copies(number_of(message.body), self._names.get(queue, "")):
                     copy.maybe_gone = copy.is_excused = True
         elif kind == RECORD_KINDS["settle"]:
@@ -183,6 +205,12 @@ class RecordDamage:
     def _forget_deliveries(self, queue: str) -> None:
         for copy in self._model.copies:
             copy.delivered.pop(queue, None)
+
+
+def targets_of(kind: int, payload: bytes) -> list[tuple[int, int]]:
+    """Return the queues, and the positions there, of the record of a message."""
+    targets: list[tuple[int, int]] = decode_publish(payload, IS_TIMED[kind])[0]
+    return targets
 
 
 def number_of(body: bytes) -> int:

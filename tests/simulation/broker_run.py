@@ -73,10 +73,13 @@ class BrokerRun:
             self.disk.faults = Faults()
             if self.weather.rots:
                 self.damage = RecordDamage(self.disk, DIRECTORY, self.model)
-                self.damage.strike(self.chance, self.trace.note)
+                self.strike(self.damage)
             self.live(0)
         finally:
             clock.stand_still(0)
+
+    def strike(self, damage: RecordDamage) -> None:
+        damage.strike(self.chance, self.trace.note)
 
     def live(self, steps: int) -> None:
         """Start, go on for some steps (0: only look what there is), and end in some way."""

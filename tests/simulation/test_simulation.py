@@ -9,6 +9,9 @@ import os
 
 import pytest
 
+from broker.durability.queue_log import RECORD_KINDS
+from tests.simulation.broker_damage import INDEX_KEPT
+from tests.simulation.broker_run import BrokerRun
 from tests.simulation.disk import Faults
 from tests.simulation.journal_run import JournalRun
 from tests.simulation.seeds import RUNS, how_to_replay, run_seed
@@ -24,6 +27,9 @@ STEPS = 150
 OPERATIONS_MIN = 60
 SWEPT = (1, 2, 3)
 TORN = 4
+COMPACTED = (54, 95)
+MOVED = (RECORD_KINDS["moved"], RECORD_KINDS["moved_timed"])
+MOVED_MIN = 10
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -100,3 +106,41 @@ def test_a_write_is_torn_at_each_byte():
     for number in batches:
         for size in range(sizes[number] + 1):
             OneFault(TORN, Faults(power_off_at=number, torn_at=size)).run()
+
+
+class OneRecordDamaged(BrokerRun):
+    """Lives of a broker, and one that finds one record damaged, in a segment with an index or without."""
+
+    def __init__(self, seed, number, has_index):
+        super().__init__(seed, Weather(rots=True))
+        self.number = number
+        self.has_index = has_index
+        self.record_count = 0
+        self.struck_kind = None
+
+    def strike(self, damage):
+        places = damage.places()
+        self.record_count = len(places)
+        if self.number < len(places):
+            path, record = places[self.number]
+            fate = INDEX_KEPT if self.has_index else 0.0
+            if damage.strike_at(path, record, self.chance, self.trace.note, fate):
+                self.struck_kind = record.kind
+
+
+@pytest.mark.parametrize("seed", COMPACTED)
+@pytest.mark.parametrize("has_index", [True, False], ids=["index", "no index"])
+def test_each_record_is_damaged_once(has_index, seed):
+    print(f"seed {seed}")
+    kinds = []
+    number = 0
+    while True:
+        run = OneRecordDamaged(seed, number, has_index)
+        run.run()
+        kinds.append(run.struck_kind)
+        number += 1
+        if number >= run.record_count:
+            break
+    # Of many messages only the record is left to which compaction has moved them.
+    assert sum(kind in MOVED for kind in kinds) >= MOVED_MIN
+    assert RECORD_KINDS["settle"] in kinds

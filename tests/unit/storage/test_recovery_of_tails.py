@@ -402,6 +402,35 @@ def test_the_proof_of_damage_outlives_the_torn_batch_in_which_it_was():
         files = disk.files
 
 
+def test_damage_before_a_torn_batch_leaves_no_part_of_its_units():
+    """Two units of it were half there once: one damaged record before the batch had cost the other half."""
+    segment, start = torn_segment()
+    last = segment.offsets.index(start) - 1
+    torn = [(b, e) for b, e in zip(segment.offsets, segment.offsets[1:], strict=False) if b >= start]
+    for missing in range((1 << len(torn)) - 1):
+        image = bytearray(segment.bytes())
+        for index, (begin, end) in enumerate(torn):
+            if missing >> index & 1:
+                image[begin:end] = bytes(end - begin)
+        expected = intact_units(segment, bytes(image))
+        del expected[last]
+        sequence = len(expected) + 1
+        for position in (segment.offsets[last] + 8, start - 16):
+            files = {segment.name: bytes(image)}
+            files[segment.name] = bytes(image[:position]) + bytes([image[position] ^ 1]) + bytes(image[position + 1 :])
+            for _ in range(3):
+                records, recovery = recover(files)
+                assert [payload for _, _, payload in records] == expected
+                assert (recovery.sequence, recovery.lost_count) == (sequence, 1)
+                disk = SimulatedDisk(files)
+                Recovery(DIRECTORY, disk).apply()
+                files = disk.files
+            later = SegmentMaker(number=2, file_id=2, durable=sequence, sequence=sequence).batch([(b"later",)])
+            records, recovery = recover(files | {later.name: later.bytes()})
+            assert [payload for _, _, payload in records] == [*expected, b"later"]
+            assert recovery.lost_count == 1
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_whatever_happens_to_the_files_nothing_wrong_is_served(data):
