@@ -202,6 +202,8 @@ class Recovery:
             while True:
                 while records := reader.read(RECORDS_PER_READ):
                     yield records
+                if self._open_ended and reader.offset > HEADER_SIZE:
+                    self._lose_none()
                 if reader.mark or reader.offset >= len(data):
                     end = Case.SEGMENT_COMPLETE
                     break
@@ -441,6 +443,11 @@ class Recovery:
             if damage.sequence == self._reader.sequence + 1:
                 self.damages[place] = replace(damage, count=next_sequence - damage.sequence)
                 return
+
+    def _lose_none(self) -> None:
+        """Say that a stretch of damage has cost no record, because the log goes on behind it with the very next one."""
+        self._open_ended = False
+        self.damages = [damage if damage.count else replace(damage, sequence=0) for damage in self.damages]
 
     def _conclude(self, end: Case) -> None:
         """Find where the log ends, refuse what contradicts it, and make the list of repairs."""
