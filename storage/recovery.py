@@ -423,9 +423,10 @@ class Recovery:
         """Note a damaged stretch, and have the reader go on behind it."""
         reader = self._reader
         offset, sequence = reader.offset, verdict.resume_sequence
-        if self._open_ended and verdict.case is Case.SEQUENCE_GAP:
-            self._count_lost(sequence)
-        else:
+        if self._open_ended and sequence:
+            # Only of a record whose header is whole is it known that it is not among those.
+            self._count_lost(verdict.lost_sequence if verdict.kind is not None else sequence)
+        if not self._open_ended or verdict.case is not Case.SEQUENCE_GAP:
             count = sequence - verdict.lost_sequence if sequence and verdict.lost_sequence else 0
             size = verdict.resume_offset - offset
             self.damages.append(
@@ -441,7 +442,8 @@ class Recovery:
         """
         for place, damage in reversed(list(enumerate(self.damages))):
             if damage.sequence == self._reader.sequence + 1:
-                self.damages[place] = replace(damage, count=next_sequence - damage.sequence)
+                count = next_sequence - damage.sequence
+                self.damages[place] = replace(damage, sequence=damage.sequence if count else 0, count=count)
                 return
 
     def _lose_none(self) -> None:
