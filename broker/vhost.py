@@ -178,7 +178,11 @@ class VirtualHost(QueueServices):
         vhost = cls(name, journal, turn, counters, page_out)
         vhost.damage = damage
         opened.append(vhost)
-        vhost_state.restore(vhost, replay, machine.disk, clean=recovery.clean)
+        try:
+            vhost_state.restore(vhost, replay, machine, clean=recovery.clean)
+        except OSError:
+            journal.abandon()
+            raise
         vhost.recovered_queues = [replay.queues[number].definition.name for number in replay.recovered]
         replay.messages.close()
         return vhost
@@ -186,6 +190,7 @@ class VirtualHost(QueueServices):
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the loop call the journal when a commit has ended, and queues when something is due."""
         self.timers.attach(loop)
+        self.pager.attach(loop)
         loop.add_reader(self.journal.journal.completion_fd, self._commit_finished)
         vhost_state.keep_recovered_queues(self)
 

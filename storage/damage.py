@@ -22,8 +22,8 @@ class Damage:
     """A stretch of a segment that is damaged.
 
     ``size`` is in bytes; 0 where records are missing that have no place. ``sequence`` is that of the first record that
-    is lost and ``count`` how many are, each 0 if nobody knows; a damaged header costs no record. ``kind`` is that of
-    the record if its header can be believed.
+    is lost and ``count`` how many are, each 0 if nobody knows or none is; a damaged header costs no record. ``kind`` is
+    that of the record if its header can be believed.
     """
 
     case: Case

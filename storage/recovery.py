@@ -202,6 +202,8 @@ class Recovery:
             while True:
                 while records := reader.read(RECORDS_PER_READ):
                     yield records
+                if self._open_ended and reader.offset > HEADER_SIZE:
+                    self._lose_none()
                 if reader.mark or reader.offset >= len(data):
                     end = Case.SEGMENT_COMPLETE
                     break
@@ -421,9 +423,10 @@ class Recovery:
         """Note a damaged stretch, and have the reader go on behind it."""
         reader = self._reader
         offset, sequence = reader.offset, verdict.resume_sequence
-        if self._open_ended and verdict.case is Case.SEQUENCE_GAP:
-            self._count_lost(sequence)
-        else:
+        if self._open_ended and sequence:
+            # Only of a record whose header is whole is it known that it is not among those.
+            self._count_lost(verdict.lost_sequence if verdict.kind is not None else sequence)
+        if not self._open_ended or verdict.case is not Case.SEQUENCE_GAP:
             count = sequence - verdict.lost_sequence if sequence and verdict.lost_sequence else 0
             size = verdict.resume_offset - offset
             self.damages.append(
@@ -439,8 +442,14 @@ class Recovery:
         """
         for place, damage in reversed(list(enumerate(self.damages))):
             if damage.sequence == self._reader.sequence + 1:
-                self.damages[place] = replace(damage, count=next_sequence - damage.sequence)
+                count = next_sequence - damage.sequence
+                self.damages[place] = replace(damage, sequence=damage.sequence if count else 0, count=count)
                 return
+
+    def _lose_none(self) -> None:
+        """Say that a stretch of damage has cost no record, because the log goes on behind it with the very next one."""
+        self._open_ended = False
+        self.damages = [damage if damage.count else replace(damage, sequence=0) for damage in self.damages]
 
     def _conclude(self, end: Case) -> None:
         """Find where the log ends, refuse what contradicts it, and make the list of repairs."""

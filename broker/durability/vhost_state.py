@@ -19,16 +19,16 @@ from broker.paging.restore import restore_messages
 from broker.queueing.queue import Queue
 from broker.routing.exchange import Binding, Exchange
 from protocol.amqp.field_table import decode_table, encode_table
-from storage.disk import Disk
+from storage.machine import Machine
 
 log = get_logger("vhost")
 
 
-def restore(vhost: Any, replay: Replay, disk: Disk, *, clean: bool) -> None:
-    """Build a virtual host from what its journal has led to; what has to be known of messages is read from ``disk``.
+def restore(vhost: Any, replay: Replay, machine: Machine, *, clean: bool) -> None:
+    """Build a virtual host from what its journal has led to; what has to be known of messages is read.
 
     Unless it was stopped ``clean``, every message is flagged as redelivered: what was delivered in the last moments
-    nobody knows.
+    nobody knows. Raises OSError.
     """
     vhost.next_queue_number = replay.next_queue_number
     for put in replay.policies.values():
@@ -46,7 +46,7 @@ def restore(vhost: Any, replay: Replay, disk: Disk, *, clean: bool) -> None:
         for key, seen_at_ms in replay.seen.get(exchange.name, {}).items():
             vhost.exchanges[exchange.name].deduplicator.restore(key, seen_at_ms)
     for number, replayed in replay.queues.items():
-        _restore_queue(vhost, number, replayed, replay.seen.get(number, {}), disk, clean=clean)
+        _restore_queue(vhost, number, replayed, replay.seen.get(number, {}), machine, clean=clean)
     for bound in replay.bindings.values():
         destination = (vhost.exchanges if bound.to_exchange else vhost.queues).get(bound.destination)
         source = vhost.exchanges.get(bound.source)
@@ -60,7 +60,7 @@ def restore(vhost: Any, replay: Replay, disk: Disk, *, clean: bool) -> None:
 
 
 def _restore_queue(
-    vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[bytes, int], disk: Disk, *, clean: bool
+    vhost: Any, number: int, replayed: ReplayedQueue, seen: dict[bytes, int], machine: Machine, *, clean: bool
 ) -> None:
     definition = replayed.definition
     queue_log = QueueLog(vhost.journal, number)
@@ -76,7 +76,7 @@ def _restore_queue(
     if not clean and len(replayed.messages):
         replayed.delivered_position = replayed.next_position - 1
     queue_log.restore_delivered(replayed.delivered_position, written_position)
-    restore_messages(queue, replayed, vhost.journal, disk, vhost.pager.give_up)
+    restore_messages(queue, replayed, vhost.journal, machine, vhost.pager.give_up)
     queue.skip_positions(replayed.next_position)
     queue.ask_for_timer()
     # Of all queues only a store has a consumer already; what fell due while the broker was down goes on.

@@ -30,5 +30,6 @@ cdef class Counters:
     cdef public unsigned long long messages_dead_lettered_delivery_limit
     cdef public unsigned long long messages_deduplicated
     cdef public unsigned long long messages_quarantined
+    cdef public unsigned long long page_reads_retried
     cdef public unsigned long long bytes_received
     cdef public unsigned long long bytes_sent

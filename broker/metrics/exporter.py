@@ -156,6 +156,11 @@ def _counted(snapshot: Snapshot) -> Iterator[Metric]:
         "Messages that could not be read back from the journal",
         counters["messages_quarantined"],
     )
+    yield CounterMetricFamily(
+        "haypile_page_reads_retried",
+        "Reads from the journal that failed for want of file descriptors or memory, and were tried again",
+        counters["page_reads_retried"],
+    )
     yield _counter("connection_incoming_bytes", "Total number of bytes received", counters["bytes_received"])
     yield _counter("connection_outgoing_bytes", "Total number of bytes sent", counters["bytes_sent"])
     succeeded, failed = snapshot.logins_succeeded, snapshot.logins_failed

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from broker.durability.queue_log import paged_share_units
 from broker.logs import get_logger
 from broker.paging.page_in import take_in
+from broker.paging.read_retry import PASSING_ERRORS, Reading, ReadRetry
 from broker.queueing.ready import PagedMessage
 from storage.fetcher import Fetch, FetchStatus
 from storage.layout import segment_path
@@ -41,6 +42,9 @@ PAGE_NUMBER_MIN = 1 << 31
 # How much is copied of a damaged record beside its body.
 QUARANTINE_SLACK_BYTES = 4096
 
+# How many readings of those that are tried again are begun at once; each that ends is followed by another.
+RETRIES_AT_ONCE = 16
+
 
 class _Writing(NamedTuple):
     batch: int
@@ -49,12 +53,6 @@ class _Writing(NamedTuple):
     message: Message
     location: int
     share_units: int
-
-
-class _Reading(NamedTuple):
-    queue: Queue
-    positions: Sequence[int]
-    finished: Callable[[], Any] | None
 
 
 class Pager:
@@ -69,13 +67,19 @@ class Pager:
         # Queues that are being looked at, by how many.
         self._held: Counter[Queue] = Counter()
         # Queues for which there was no room among those that are being read.
-        self._postponed: deque[_Reading] = deque()
+        self._postponed: deque[Reading] = deque()
+        self._retry = ReadRetry(vhost.name, self._read_again)
         # How many fetches are on their way.
         self.reading_count = 0
         page_out.pagers.append(self)
 
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the loop say when to try again what could not be read."""
+        self._retry.attach(loop)
+
     def close(self) -> None:
         """Page nothing any more."""
+        self._retry.close()
         self._page_out.forget(self)
 
     def queues(self) -> Iterable[Queue]:
@@ -140,7 +144,10 @@ class Pager:
 
         The queue's ``on_paged_in`` is called then, and ``finished``.
         """
-        fetch = Fetch(_Reading(queue, positions, finished))
+        reading = Reading(queue, positions, finished)
+        if self._retry.holds(reading):
+            return
+        fetch = Fetch(reading)
         if positions:
             for position in positions:
                 queue.collect_one(fetch, position)
@@ -148,11 +155,12 @@ class Pager:
             queue.collect_paged(fetch, WINDOW_COUNT_MAX, self.window_bytes())
         if len(fetch) == 0:
             # They have gone meanwhile.
+            self._retry.succeeded(queue)
             self._vhost.turn.want_step(lambda: self._go_on(queue, finished))
         elif self._vhost.journal.journal.fetch(fetch):
             self.reading_count += 1
         else:
-            self._postponed.append(fetch.owner)
+            self._postponed.append(reading)
 
     @contextlib.asynccontextmanager
     async def brought_in(self, queue: Queue, positions: Sequence[int]) -> AsyncIterator[None]:
@@ -183,17 +191,52 @@ class Pager:
     def fetched(self, fetch: Fetch) -> None:
         """Take in what was read."""
         self.reading_count -= 1
-        queue, _, finished = fetch.owner
+        reading: Reading = fetch.owner
+        queue = reading.queue
+        passing_error = 0
         for position, location, status, error in take_in(fetch, queue, self._vhost.journal):
-            self.read_failed(queue, position, location, status, error)
-        self._go_on(queue, finished)
+            if status == FetchStatus.UNREADABLE and error in PASSING_ERRORS:
+                passing_error = error
+            else:
+                self.read_failed(queue, position, location, status, error)
+        if passing_error:
+            self._put_off(reading, passing_error)
+        else:
+            self._retry.succeeded(queue)
+            self._go_on(queue, reading.finished)
 
     def _go_on(self, queue: Queue, finished: Callable[[], Any] | None) -> None:
-        if self._postponed:
-            self.want(*self._postponed.popleft())
+        self._read_postponed()
         queue.on_paged_in()
         if finished is not None:
             finished()
+
+    def _put_off(self, reading: Reading, error: int) -> None:
+        """Have tried again what could not be read. What could be is there, so the queue goes on as far as that goes."""
+        queue, positions, finished = reading
+        self._vhost.counters.page_reads_retried += 1
+        self._retry.failed(queue, error)
+        self._read_postponed()
+        if finished is None:
+            # It asks again, if somebody still waits for what is missing.
+            queue.on_paged_in()
+        elif positions or queue.waits_for_pages():
+            self._retry.holds(reading)
+        else:
+            finished()
+
+    def _read_again(self, readings: list[Reading]) -> None:
+        self._postponed.extend(readings)
+        for _ in range(RETRIES_AT_ONCE):
+            self._read_postponed()
+
+    def _read_postponed(self) -> None:
+        """Read the first of what was put off and does not have to wait longer."""
+        while self._postponed:
+            reading = self._postponed.popleft()
+            if not self._retry.holds(reading):
+                self.want(*reading)
+                break
 
     def read_failed(self, queue: Queue, position: int, location: int, status: int, error: int) -> None:
         """Take a message out that cannot be read, so that the others go on."""

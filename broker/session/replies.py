@@ -53,7 +53,9 @@ class OrderedReplies:
             send, reply.send = reply.send, None
             if not send():
                 return
-            self._waiting.popleft()
+            if self._waiting:
+                # Sending may have been what closes the channel.
+                self._waiting.popleft()
 
     def waits_for_journal(self) -> bool:
         """Return whether the next reply waits for nothing but the journal."""

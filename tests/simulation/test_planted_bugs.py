@@ -250,20 +250,20 @@ def test_a_clean_stop_that_is_believed_twice_by_its_index(monkeypatch):
 def test_messages_that_come_back_in_another_order(monkeypatch):
     restore = vhost_state.restore_messages
 
-    def reversing(queue, replayed, journal, disk, give_up):
-        restore(queue, replayed, journal, disk, give_up)
+    def reversing(queue, replayed, journal, machine, give_up):
+        restore(queue, replayed, journal, machine, give_up)
         entries = queue.entries(0, queue.ready_count())
         for position, _, _ in entries:
             queue.remove(position)
         for (position, _, redelivered), (_, message, _) in zip(entries, reversed(entries), strict=True):
-            queue.restore(read(message, journal.journal.directory, disk), position, redelivered, 0, 0)
+            queue.restore(read(message, journal.journal.directory, machine.filesystem), position, redelivered, 0, 0)
 
-    def read(message, directory, disk):
+    def read(message, directory, filesystem):
         if not isinstance(message, PagedMessage):
             return message
         number, offset = message.location >> 32, (message.location & 0xFFFFFFFF) * UNIT_SIZE
         seen = []
-        survey_segment(disk.disk, segment_path(directory, number), number, seen.append)
+        survey_segment(filesystem, segment_path(directory, number), number, seen.append)
         record = next(record for record in seen if record.offset == offset)
         return decode_publish(record.payload, record.kind == RECORD_KINDS["publish_timed"])[1]
 

@@ -238,6 +238,38 @@ def test_what_damage_in_several_segments_has_cost_is_counted_from_where_it_begin
     assert found == [(Case.HEADER_LOST, first.sequence + 1, 5), (Case.RECORD_DAMAGED, 0, 0)]
 
 
+@pytest.mark.parametrize("header_too", [False, True])
+def test_what_is_lost_is_counted_where_the_next_segment_begins_with_damage_as_well(header_too):
+    first = SegmentMaker().batch([(b"a",), (b"b",), (b"c",), (b"d",)]).mark(SEALED)
+    last = SegmentMaker(number=2, file_id=2, durable=first.sequence, sequence=first.sequence)
+    last.batch([(b"payload",), (b"e",)]).batch([(b"proof",)])
+    images = bytearray(first.data), bytearray(last.bytes())
+    images[0][first.offsets[2] :] = bytes(len(first.data) - first.offsets[2])
+    images[1][last.offsets[1] - 8] ^= 1
+    if header_too:
+        images[1][last.offsets[0] + 8] ^= 1
+    records, recovery = recover({first.name: bytes(images[0]), last.name: bytes(images[1])})
+    assert [payload for _, _, payload in records] == [b"a", b"b", b"e", b"proof"]
+    found = [(each.segment, each.sequence, each.count) for each in recovery.damages]
+    assert found == ([(1, 3, 4), (2, 0, 0)] if header_too else [(1, 3, 3), (2, 6, 1)])
+
+
+def test_behind_a_damaged_segment_in_which_nothing_stood_it_is_known_again_how_many_records_there_were():
+    """Damage in the next segment was then taken for a torn batch, and what had been confirmed behind it was cut."""
+    first = SegmentMaker().batch([(b"x",)] * 6).mark(SEALED)
+    last = SegmentMaker(number=3, file_id=3, durable=first.sequence, sequence=first.sequence)
+    last.batch([(b"a", b"b", b"c"), (b"d",), (b"e",)]).batch([(b"f",), (b"g",)])
+    image = bytearray(last.bytes())
+    # Of the first batch a block is gone that holds some records and the beginning of the next one.
+    image[last.offsets[1] : last.offsets[4] + 8] = bytes(last.offsets[4] + 8 - last.offsets[1])
+    empty = f"{first.name[:-1]}2"
+    records, recovery = recover({first.name: bytes(first.data), empty: bytes(500), last.name: bytes(image)})
+    assert [payload for _, _, payload in records][6:] == [b"a", b"f", b"g"]
+    found = [(each.case, each.sequence, each.count) for each in recovery.damages]
+    assert found == [(Case.HEADER_LOST, 0, 0), (Case.RECORD_DAMAGED, first.sequence + 2, 4)]
+    assert recovery.sequence == last.sequence
+
+
 def test_the_log_goes_on_behind_damage_at_its_end():
     """Damage at the end, again and again: nothing that was written afterwards is lost, and numbers do not repeat."""
     first = SegmentMaker().batch(SYNCED)
