@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.disk import Disk
+from storage.worker import Worker
 
 class FetchStatus(IntEnum):
     """What became of one record."""
@@ -26,15 +27,13 @@ class Fetch:
     def results(self) -> list[tuple[int, FetchStatus, bytes | None]]:
         """Return (position, status, payload) for each record."""
 
-class Fetcher:
+class Fetcher(Worker):
     """Reads records of the segments in ``directory``, on a thread of its own.
 
     ``completion`` is an eventfd, which is written when a fetch is finished.
     """
 
     def __init__(self, disk: Disk, directory: Path, completion: int) -> None: ...
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
     def submit(self, fetch: Fetch) -> bool: ...
     def take_finished(self) -> list[Fetch]: ...
     def forget_files(self) -> None: ...

@@ -5,7 +5,6 @@ they are given, in few large pieces where they are close to each other, and tell
 """
 
 import os
-import threading
 
 from libc.errno cimport ENOMEM
 from libc.stdint cimport uint32_t, uint64_t
@@ -14,11 +13,11 @@ from libc.stdlib cimport free, realloc
 
 from storage.disk cimport Disk
 from storage.pthread cimport (
-    become_batch_thread, eventfd_write, pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init,
-    pthread_cond_wait, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
+    eventfd_write, pthread_cond_broadcast, pthread_cond_wait, pthread_mutex_lock, pthread_mutex_unlock,
 )
 from storage.record cimport RECORD_HEADER_SIZE, RecordHeader, header_is_valid, record_is_valid, record_size
 from storage.segment cimport RECORD_UNIT_SIZE, Segment
+from storage.worker cimport Worker
 
 cdef enum:
     PATH_SIZE_MAX = 4096
@@ -143,39 +142,15 @@ cdef class Fetch:
         return found
 
 
-cdef class Fetcher:
+cdef class Fetcher(Worker):
+    THREAD_NAME = "journal-fetch"
+
     def __cinit__(self, Disk disk not None, directory, int completion):
-        if pthread_mutex_init(&self.mutex, NULL) != 0 or pthread_cond_init(&self.changed, NULL) != 0:
-            raise MemoryError
-        self.initialized = True
         self.disk = disk
         self.completion = completion
         self.directory = os.fsencode(directory)
         self.directory_path = self.directory
         self.handed_over = []
-
-    def __dealloc__(self):
-        if self.initialized:
-            pthread_cond_destroy(&self.changed)
-            pthread_mutex_destroy(&self.mutex)
-
-    def start(self):
-        """Start the thread."""
-        self.thread = threading.Thread(target=self._be_thread, name="journal-fetch", daemon=True)
-        self.thread.start()
-
-    def _be_thread(self):
-        with nogil:
-            become_batch_thread()
-            self._run()
-
-    def stop(self):
-        """End the thread after what it is reading now."""
-        pthread_mutex_lock(&self.mutex)
-        self.stopping = True
-        pthread_cond_broadcast(&self.changed)
-        pthread_mutex_unlock(&self.mutex)
-        self.thread.join()
 
     cpdef bint submit(self, Fetch fetch) except -1:
         """Have records read. Returns False if too many fetches are on their way already."""
