@@ -46,7 +46,7 @@ cdef struct FetchWork:
     Py_ssize_t capacity
     FetchSource *sources
     int source_count
-    int source_capacity
+    Py_ssize_t source_capacity
     unsigned char *data
     Py_ssize_t size
     Py_ssize_t data_capacity
@@ -57,7 +57,7 @@ cdef class Fetch:
     cdef readonly object owner
     cdef FetchWork work
 
-    cdef int add(self, uint64_t position, uint64_t location, uint32_t body_size) except -1
+    cpdef int add(self, uint64_t position, uint64_t location, uint32_t body_size) except -1
     cdef int add_source(self, Segment segment) except -1
     cdef bint knows(self, uint64_t number) noexcept
     cdef RecordHeader *record(self, Py_ssize_t index) noexcept

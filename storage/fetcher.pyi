@@ -22,7 +22,7 @@ class Fetch:
     owner: Any
     def __init__(self, owner: Any = None) -> None: ...
     def __len__(self) -> int: ...
-    def want(self, position: int, location: int, body_size: int) -> None:
+    def add(self, position: int, location: int, body_size: int) -> None:
         """Add a record: ``location`` is the number of its segment times 2 to the 32, plus its offset in units of 8."""
     def results(self) -> list[tuple[int, FetchStatus, bytes | None]]:
         """Return (position, status, payload) for each record."""

@@ -71,6 +71,16 @@ cdef bint judge(FetchWork *work, FetchItem *item, FetchSource *source, Py_ssize_
 cdef Py_ssize_t HUGE = 1 << 40
 
 
+cdef void *enlarged(void *entries, Py_ssize_t *capacity, size_t entry_size) except NULL:
+    """Return an array, with its entries, that holds at least twice as many."""
+    cdef Py_ssize_t wanted = max(8, 2 * capacity[0])
+    cdef void *grown = realloc(entries, wanted * entry_size)
+    if grown is NULL:
+        raise MemoryError
+    capacity[0] = wanted
+    return grown
+
+
 cdef class Fetch:
     def __cinit__(self, owner=None):
         self.owner = owner
@@ -83,15 +93,11 @@ cdef class Fetch:
     def __len__(self):
         return self.work.count
 
-    cdef int add(self, uint64_t position, uint64_t location, uint32_t body_size) except -1:
+    cpdef int add(self, uint64_t position, uint64_t location, uint32_t body_size) except -1:
         cdef FetchWork *work = &self.work
         cdef FetchItem *item
         if work.count == work.capacity:
-            item = <FetchItem *>realloc(work.items, max(16, 2 * work.capacity) * sizeof(FetchItem))
-            if item is NULL:
-                raise MemoryError
-            work.items = item
-            work.capacity = max(16, 2 * work.capacity)
+            work.items = <FetchItem *>enlarged(work.items, &work.capacity, sizeof(FetchItem))
         item = &work.items[work.count]
         item.position = position
         item.location = location
@@ -106,11 +112,7 @@ cdef class Fetch:
         cdef FetchWork *work = &self.work
         cdef FetchSource *source
         if work.source_count == work.source_capacity:
-            source = <FetchSource *>realloc(work.sources, max(4, 2 * work.source_capacity) * sizeof(FetchSource))
-            if source is NULL:
-                raise MemoryError
-            work.sources = source
-            work.source_capacity = max(4, 2 * work.source_capacity)
+            work.sources = <FetchSource *>enlarged(work.sources, &work.source_capacity, sizeof(FetchSource))
         source = &work.sources[work.source_count]
         source.number = segment.number
         source.seed = segment.file.seed
@@ -123,9 +125,6 @@ cdef class Fetch:
 
     cdef RecordHeader *record(self, Py_ssize_t index) noexcept:
         return <RecordHeader *>(self.work.data + self.work.items[index].at)
-
-    def want(self, uint64_t position, uint64_t location, uint32_t body_size):
-        self.add(position, location, body_size)
 
     def results(self):
         cdef Py_ssize_t index
