@@ -105,9 +105,7 @@ class Channel(ContentReceiver):
 
     def _find_route(self, address: bytes) -> int:
         self._route = None
-        route: Route = self._routes.resolve(address)
-        check_exchange(self, route.exchange)
-        self._route = route
+        self._route = self.find_route(address)
         return 0
 
     def find_route(self, address: bytes) -> Route:
@@ -125,9 +123,13 @@ class Channel(ContentReceiver):
         self._header_traits = 0
         if content_header.property_flags(header) & content_header.FLAGS_CHECKED:
             self._header_received = b""
-            self._header, self._header_traits = accept_properties(self, header)
+            self._header, self._header_traits = self.accept_header(header)
             self._header_received = header
         return 0
+
+    def accept_header(self, header: bytes) -> tuple[bytes, int]:
+        """Return the header that a message is to have, and its traits; raises if it may not be published so."""
+        return accept_properties(self, header)
 
     def set_reply_queue(self, queue: Queue | None) -> None:
         """Take over, or give up, the queue of the reply consumer (direct reply-to)."""
