@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import ChainMap
+from collections import ChainMap, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ class VirtualHost(QueueServices):
         self.mover = EvacuationMover(self.journal, self.channels)
         journal.compact_with(self.mover)
         self._commit_wanted = False
-        self._waiting: list[Any] = []
+        self._waiting: deque[Any] = deque()
         self.next_queue_number = 1
         self.settings = EffectiveSettings(self)
         self.timers = QueueTimers()
@@ -227,9 +227,9 @@ class VirtualHost(QueueServices):
         """Call ``channel.journal_durable`` at each commit until it returns False."""
         self._waiting.append(channel)
 
-    def take_waiting(self) -> list[Any]:
+    def take_waiting(self) -> deque[Any]:
         """Return the channels that wait for the journal, which calls none of them any more."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, deque()
         return waiting
 
     def _journal_touched(self) -> None:
@@ -253,17 +253,15 @@ class VirtualHost(QueueServices):
         batch = self.durable_batch
         self.pager.written(batch)
         self.mover.written(batch)
-        waiting, self._waiting = self._waiting, []
-        still = []
-        done = 0
+        left = len(self._waiting)
         try:
-            for channel in waiting:
-                done += 1
+            while left:
+                left -= 1
+                channel = self._waiting.popleft()
                 if channel.journal_durable(batch):
-                    still.append(channel)
+                    self._waiting.append(channel)
         finally:
-            self._waiting = still + waiting[done:] + self._waiting
-            if done < len(waiting):
+            if left:
                 self.turn.want_step(self._journal_durable)
 
     def _define(self, definition: AnyDefinition) -> int:

@@ -14,7 +14,7 @@ cdef class Outlet(EndOfTurn):
     cdef bint sent_since_tick
     cdef Turn turn
     cdef Counters counters
-    cdef list _confirming
+    cdef object _confirming
 
     cdef int written(self) except -1
     cpdef int flush(self) except -1

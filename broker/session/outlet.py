@@ -1,5 +1,6 @@
 """The sending side of a connection: one buffer, one write per turn, and what happens when the peer does not read."""
 
+from collections import deque
 from typing import Any
 
 import cython
@@ -37,7 +38,7 @@ class Outlet(EndOfTurn):
         self.sent_since_tick = False
         self.turn = turn
         self.counters = counters
-        self._confirming: list[Any] = []
+        self._confirming: deque[Any] = deque()
 
     def written(self) -> int:
         """Take notice that something was appended to ``output``; it is sent by the end of the turn."""
@@ -80,19 +81,14 @@ class Outlet(EndOfTurn):
     def end_turn(self) -> int:
         """Write the confirms that are due, and send."""
         if self._confirming:
-            confirming = self._confirming
-            self._confirming = []
-            done: cython.Py_ssize_t = 0
-            complete = False
+            complete: cython.bint = False
             try:
-                for channel in confirming:
-                    done += 1
-                    channel.write_confirms()
+                while self._confirming:
+                    self._confirming.popleft().write_confirms()
                 complete = True
             finally:
                 if not complete:
                     # The others, and what is written already, are no worse off for it than by one turn.
-                    self._confirming[:0] = confirming[done:]
                     self.turn.want_end(self)
         return self.flush()
 
