@@ -151,7 +151,7 @@ class Connection(Outlet):
             self._end_channels()
         finally:
             if self.vhost is not None:
-                self.vhost.connection_ended(self)
+                self.vhost.exclusive_queues.delete_all(self)
         if self.broker.dismiss(self):
             self.counters.connections_closed += 1
             self.broker.events.tell("connection.closed", event_properties.connection_closed, self)
@@ -367,13 +367,15 @@ class Connection(Outlet):
         method = codec.decode_method(reader.payload_octets())
         if isinstance(method, ConnectionClose):
             self._close_reason = f"closed by client: {method.reply_code} {method.reply_text}"
+            self._deaf = True
             try:
                 self._end_channels()
             finally:
                 if self.vhost is not None:
-                    self.vhost.connection_ended(self)
-            self.send_method(0, ConnectionCloseOk())
-            self._end()
+                    # As in RabbitMQ, what was exclusive is gone before the client hears that it may go.
+                    self.vhost.exclusive_queues.delete_all(self, self._answer_close)
+                else:
+                    self._answer_close()
         elif self.handshake is not None:
             self.handshake.receive(method)
         elif isinstance(method, ConnectionUpdateSecret):
@@ -495,6 +497,12 @@ class Connection(Outlet):
                 failure = failure or error
         if failure is not None:
             raise failure
+
+    def _answer_close(self) -> None:
+        """Answer connection.close, unless the broker itself has closed the connection meanwhile, or it is lost."""
+        if self.state < STATE_CLOSING:
+            self.send_method(0, ConnectionCloseOk())
+            self._end()
 
     def _end(self) -> None:
         """Send what there is to send, and close the socket."""
