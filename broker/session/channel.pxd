@@ -26,6 +26,9 @@ cdef unsigned int TRAIT_ROUTED
 
 cdef int ASKS
 
+cdef int ASKING_WORK
+cdef int ROUTE_WORK
+
 
 @cython.final
 cdef class Channel(ContentReceiver):

@@ -11,6 +11,7 @@ cdef class Outlet(EndOfTurn):
     cdef readonly bint congested
     cdef public dict capabilities    # of the client, as it said in connection.start-ok
     cdef public unsigned int frame_max
+    cdef public int work_left        # before the others have their turn
     cdef bint sent_since_tick
     cdef Turn turn
     cdef Counters counters

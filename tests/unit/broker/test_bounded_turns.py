@@ -1,16 +1,18 @@
 """What is much for one turn of the event loop is done in several, and nobody can tell."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from pamqp.commands import Connection, Exchange, Queue
+from pamqp.commands import Basic, Confirm, Connection, Exchange, Queue
 
 from broker import purges
 from broker.exclusive_queues import QUEUES_PER_TURN_MAX
 from broker.purges import DROPPED_PER_TURN_MAX
+from broker.session.outlet import ASKING_WORK, ROUTE_WORK, WORK_PER_TURN_MAX
 from tests.support.in_process import InProcessBroker, InProcessClient
-from tests.support.raw_client import RawChannel
+from tests.support.raw_client import RawChannel, content, frame, method_payload
 
 MANY = 2 * QUEUES_PER_TURN_MAX + 50
 
@@ -171,3 +173,68 @@ def test_a_small_queue_is_purged_beside_a_large_one(broker: InProcessBroker, mon
     assert finished == ["small"]
     broker.turns()
     assert finished == ["small", "large"]
+
+
+def publish_many(broker: InProcessBroker, channel: RawChannel, keys: list[str], exchange: str = "") -> list[int]:
+    """Publish in one piece, confirmed; return how many messages each turn has taken."""
+    octets = b"".join(
+        frame(1, 1, method_payload(Basic.Publish(exchange=exchange, routing_key=key)))
+        + content(1, str(number).encode())
+        for number, key in enumerate(keys)
+    )
+    counters = broker.counters
+    counts = [counters.messages_received]
+    channel.client.send_bytes(octets)
+    counts.append(counters.messages_received)
+    while broker.loop.ready:
+        broker.pass_turn()
+        counts.append(counters.messages_received)
+    return [count for count in (after - before for before, after in pairwise(counts)) if count]
+
+
+def test_a_publisher_to_many_queues_at_once_rests(broker: InProcessBroker) -> None:
+    queue_count, message_count = 200, 250
+    channel = broker.connect().channel(1)
+    for number in range(queue_count):
+        channel.declare_queue(f"q{number}")
+        channel.bind(f"q{number}", "amq.fanout")
+    channel.call(Confirm.Select())
+    counts = publish_many(broker, channel, [""] * message_count, "amq.fanout")
+    assert sum(counts) == message_count
+    assert len(counts) == -(-message_count * queue_count // WORK_PER_TURN_MAX)
+    assert max(counts) <= WORK_PER_TURN_MAX // queue_count
+    last = 0
+    while last < message_count:
+        last = channel.expect(Basic.Ack).delivery_tag
+    assert [int(body) for body in channel.bodies("q7")] == list(range(message_count))
+
+
+def test_a_publisher_whose_every_message_goes_elsewhere_rests(broker: InProcessBroker) -> None:
+    count = 3 * (WORK_PER_TURN_MAX // ROUTE_WORK)
+    channel = broker.connect().channel(1)
+    keys = [f"q{number}" for number in range(count)]
+    counts = publish_many(broker, channel, keys)
+    assert counts == [count // 3] * 3
+    # Where they go is known now.
+    assert publish_many(broker, channel, keys) == [count]
+
+
+def test_a_publisher_to_queues_that_have_to_be_asked_rests(broker: InProcessBroker) -> None:
+    channel = broker.connect().channel(1)
+    channel.declare_queue("q", arguments={"x-max-length": 10, "x-overflow": "reject-publish"})
+    each = WORK_PER_TURN_MAX // ASKING_WORK
+    counts = publish_many(broker, channel, ["q"] * (each + 500))
+    assert counts[0] <= each
+    assert sum(counts) == each + 500
+
+
+def test_a_caller_of_many_methods_rests(broker: InProcessBroker) -> None:
+    client = broker.connect()
+    client.channel(1)
+    declare = frame(1, 1, method_payload(Queue.Declare(queue="q", nowait=True)))
+    client.send_bytes(declare * 250)
+    declared = [broker.counters.queues_declared]
+    while broker.loop.ready:
+        broker.pass_turn()
+        declared.append(broker.counters.queues_declared)
+    assert declared[:3] == [100, 200, 250]
