@@ -20,7 +20,6 @@ from protocol.amqp.header_fields import find_traits, replace_fields, split_field
 
 STORE_PREFIX = "amq.delayed."
 STORE_ARGUMENT = f"{OWN_PREFIX}store"
-DUE = "due"
 
 
 class DelayedExchanges:
@@ -65,7 +64,7 @@ class DelayedExchanges:
         return True
 
     def _forward(self, queue: Queue, message: Message, position: int) -> None:
-        self._vhost.transfers.add(queue, message, position, DUE)
+        self._vhost.transfers.release(queue, message, position)
 
     def deleted(self, exchange: Exchange) -> None:
         """Take away the store of an exchange that has been deleted, with all that it held back."""

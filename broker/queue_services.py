@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from broker.durability.queue_log import VirtualHostJournal
-from broker.queueing.contents import PURGED_PER_TURN_MAX, QueueContents
+from broker.queueing.contents import QueueContents
 from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
@@ -20,7 +20,7 @@ class QueueServices(QueueHost):
     timers: Any
     pager: Any
     journal: VirtualHostJournal
-    turn: Any
+    purges: Any
 
     def dead_letter(self, queue: Queue, message: Message, position: int, reason: str) -> None:
         """See ``QueueHost``."""
@@ -38,13 +38,6 @@ class QueueServices(QueueHost):
         """See ``QueueHost``."""
         self.journal.release_paged(message.location, message.share_units)
 
-    def finish_purge(self, queue: QueueContents, parts: list[Any], finished: Callable[[], Any] | None) -> None:
+    def drop(self, queue: QueueContents, parts: list[Any], finished: Callable[[], Any] | None) -> None:
         """See ``QueueHost``."""
-
-        def go_on() -> None:
-            if queue.discard_some(parts, PURGED_PER_TURN_MAX):
-                self.turn.want_step(go_on)
-            elif finished is not None:
-                finished()
-
-        self.turn.want_step(go_on)
+        self.purges.add(queue, parts, finished)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import ChainMap
+from collections import ChainMap, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from broker.durability.replay import Replay
 from broker.durability.slices import snapshot_in_slices
 from broker.durability.vhost_state import binding_definition, exchange_definition, is_durable, queue_definition
 from broker.effective_settings import EffectiveSettings, exchange_settings
+from broker.exclusive_queues import ExclusiveQueues
 from broker.hooks import event_properties
 from broker.hooks.events import EVENT_EXCHANGE, Events
 from broker.hooks.firehose import TRACE_EXCHANGE
@@ -42,6 +43,7 @@ from broker.paging.page_out import PageOut
 from broker.paging.pager import Pager
 from broker.policy import Policy, PolicySet
 from broker.publishing import publish_to_queues
+from broker.purges import Purges
 from broker.queue_services import QueueServices
 from broker.queueing.consumer import Consumer
 from broker.queueing.message import Message
@@ -109,7 +111,7 @@ class VirtualHost(QueueServices):
         self.mover = EvacuationMover(self.journal, self.channels)
         journal.compact_with(self.mover)
         self._commit_wanted = False
-        self._waiting: list[Any] = []
+        self._waiting: deque[Any] = deque()
         self.next_queue_number = 1
         self.settings = EffectiveSettings(self)
         self.timers = QueueTimers()
@@ -117,9 +119,10 @@ class VirtualHost(QueueServices):
         self.budget = page_out.budget
         self.pager = Pager(self, page_out)
         self.transfers = Transfers(self)
+        self.purges = Purges(turn)
         self.delays = DelayedExchanges(self)
         self._bindings_of_queue: dict[Queue, dict[Binding, None]] = {}
-        self._exclusive_queues: dict[Any, dict[Queue, None]] = {}
+        self.exclusive_queues = ExclusiveQueues(self)
         for exchange_name, type_name in PREDECLARED_EXCHANGES.items():
             exchange_type = find_exchange_type(type_name)({})
             self.exchanges[exchange_name] = Exchange(
@@ -205,6 +208,9 @@ class VirtualHost(QueueServices):
 
     def close_journal(self) -> None:
         """Bring everything on disk, with what only the next start has to know, and close the journal."""
+        if not self.journal.journal.failed:
+            # An exchange may go with the last of the queues that were bound to it.
+            self.exclusive_queues.finish()
         vhost_state.keep_delivered(self)
         self.journal.write_settled()
         self.journal.journal.close()
@@ -232,9 +238,9 @@ class VirtualHost(QueueServices):
         """Call ``channel.journal_durable`` at each commit until it returns False."""
         self._waiting.append(channel)
 
-    def take_waiting(self) -> list[Any]:
+    def take_waiting(self) -> deque[Any]:
         """Return the channels that wait for the journal, which calls none of them any more."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, deque()
         return waiting
 
     def _journal_touched(self) -> None:
@@ -258,17 +264,15 @@ class VirtualHost(QueueServices):
         batch = self.durable_batch
         self.pager.written(batch)
         self.mover.written(batch)
-        waiting, self._waiting = self._waiting, []
-        still = []
-        done = 0
+        left = len(self._waiting)
         try:
-            for channel in waiting:
-                done += 1
+            while left:
+                left -= 1
+                channel = self._waiting.popleft()
                 if channel.journal_durable(batch):
-                    still.append(channel)
+                    self._waiting.append(channel)
         finally:
-            self._waiting = still + waiting[done:] + self._waiting
-            if done < len(waiting):
+            if left:
                 self.turn.want_step(self._journal_durable)
 
     def _define(self, definition: AnyDefinition) -> int:
@@ -413,9 +417,17 @@ class VirtualHost(QueueServices):
 
     def find_queue(self, name: str) -> Queue:
         """Return a queue; raises ``ChannelException`` (NOT_FOUND) if there is none of that name."""
-        queue = self.queues.get(name)
+        queue = self.look_up_queue(name)
         if queue is None:
             raise not_found(f"no queue '{name}' in vhost '{self.name}'")
+        return queue
+
+    def look_up_queue(self, name: str) -> Queue | None:
+        """Return a queue, or None if there is none of that name (any more)."""
+        queue = self.queues.get(name)
+        if queue is not None and self.exclusive_queues.is_doomed(queue):
+            self.delete_queue(queue)
+            return None
         return queue
 
     def declare_queue(
@@ -465,7 +477,7 @@ class VirtualHost(QueueServices):
         self.queues[name] = queue
         self.routes.forget_queue(name)
         if owner is not None:
-            self._exclusive_queues.setdefault(owner, {})[queue] = None
+            self.exclusive_queues.add(queue)
         return queue
 
     def delete_queue(self, queue: Queue) -> tuple[int, int]:
@@ -479,7 +491,7 @@ class VirtualHost(QueueServices):
             batch = self._define(QueueDeleted(queue.name, queue.log.number))
             queue.log.drop()
         if queue.exclusive_owner is not None:
-            self._exclusive_queues.get(queue.exclusive_owner, {}).pop(queue, None)
+            self.exclusive_queues.remove(queue)
         for binding in self._bindings_of_queue.pop(queue, {}):
             binding.source.unbind(binding)
             self._forget_binding(binding)
@@ -523,12 +535,6 @@ class VirtualHost(QueueServices):
                 return
             self.events.tell("consumer.deleted", event_properties.consumer_deleted, self, consumer)
             if queue.auto_delete and not queue.consumers:
-                self.delete_queue(queue)
-
-    def connection_ended(self, connection: Any) -> None:
-        """Delete the queues that a connection had exclusively."""
-        for queue in list(self._exclusive_queues.pop(connection, ())):
-            if not queue.deleted:
                 self.delete_queue(queue)
 
     # Policies

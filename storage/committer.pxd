@@ -1,8 +1,8 @@
 from libc.stdint cimport uint64_t
 
 from storage.disk cimport Disk
-from storage.pthread cimport pthread_cond_t, pthread_mutex_t
 from storage.segment cimport Segment, SegmentFile
+from storage.worker cimport Worker
 
 
 cdef enum:
@@ -41,16 +41,11 @@ cdef class Batch:
     cdef void clear(self) noexcept
 
 
-cdef class Committer:
-    cdef pthread_mutex_t mutex
-    cdef pthread_cond_t changed
-    cdef bint initialized
+cdef class Committer(Worker):
     cdef Disk disk
     cdef int completion
     cdef CommitState state
-    cdef bint stopping
     cdef Batch batch
-    cdef object thread
 
     # Results of the last batch, for the loop's thread once the state is FINISHED.
     cdef int error
@@ -75,7 +70,6 @@ cdef class Committer:
     cpdef void provide(self, Segment segment, int descriptor, unsigned int seed, int error) noexcept
     cdef uint64_t now_ns(self) noexcept nogil
     cpdef void withdraw(self, Segment segment) noexcept
-    cdef void _run(self) noexcept nogil
     cdef void _commit_submitted(self) noexcept nogil
     cdef void _commit(self) noexcept nogil
     cdef int _await_file(self, SegmentFile *file) noexcept nogil

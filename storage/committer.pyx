@@ -6,8 +6,6 @@ written segment by segment, each synced before the next is touched: whoever find
 all segments before are complete.
 """
 
-import threading
-
 from libc.errno cimport EDQUOT, ENOSPC
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
@@ -15,11 +13,11 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from storage.disk cimport Disk
 from storage.pthread cimport (
-    become_batch_thread, eventfd_write, pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init,
-    pthread_cond_wait, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
+    eventfd_write, pthread_cond_broadcast, pthread_cond_wait, pthread_mutex_lock, pthread_mutex_unlock,
 )
 from storage.record cimport finish_records
 from storage.segment cimport Segment, SegmentFile
+from storage.worker cimport Worker
 
 
 cdef extern from "<errno.h>" nogil:
@@ -85,43 +83,20 @@ cdef class Batch:
             self.capacity = 0
 
 
-cdef class Committer:
+cdef class Committer(Worker):
     """Writes batches in its own thread and tells by an eventfd when one is on disk.
 
-    ``completion`` is that eventfd, ``durable`` the last sequence that is on disk already. One batch at a time.
+    ``completion`` is that eventfd, ``durable`` the last sequence that is on disk already. One batch at a time. It
+    stops after the batch that it has, without waiting for files that are not there yet.
     """
 
+    THREAD_NAME = "journal-commit"
+
     def __cinit__(self, Disk disk not None, int completion, uint64_t durable):
-        if pthread_mutex_init(&self.mutex, NULL) != 0 or pthread_cond_init(&self.changed, NULL) != 0:
-            raise MemoryError
-        self.initialized = True
         self.disk = disk
         self.completion = completion
         self.durable = durable
         self.state = IDLE
-
-    def __dealloc__(self):
-        if self.initialized:
-            pthread_cond_destroy(&self.changed)
-            pthread_mutex_destroy(&self.mutex)
-
-    def start(self):
-        """Start the commit thread."""
-        self.thread = threading.Thread(target=self._be_thread, name="journal-commit", daemon=True)
-        self.thread.start()
-
-    def _be_thread(self):
-        with nogil:
-            become_batch_thread()
-            self._run()
-
-    def stop(self):
-        """End the thread after the batch that it has, without waiting for files that are not there yet."""
-        pthread_mutex_lock(&self.mutex)
-        self.stopping = True
-        pthread_cond_broadcast(&self.changed)
-        pthread_mutex_unlock(&self.mutex)
-        self.thread.join()
 
     cdef bint submit(self, Batch batch) noexcept:
         """Hand a batch over; it belongs to the thread until it is taken back."""

@@ -1,9 +1,9 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from storage.disk cimport Disk
-from storage.pthread cimport pthread_cond_t, pthread_mutex_t
 from storage.record cimport RecordHeader
 from storage.segment cimport Segment
+from storage.worker cimport Worker
 
 
 cdef enum:
@@ -46,7 +46,7 @@ cdef struct FetchWork:
     Py_ssize_t capacity
     FetchSource *sources
     int source_count
-    int source_capacity
+    Py_ssize_t source_capacity
     unsigned char *data
     Py_ssize_t size
     Py_ssize_t data_capacity
@@ -57,21 +57,16 @@ cdef class Fetch:
     cdef readonly object owner
     cdef FetchWork work
 
-    cdef int add(self, uint64_t position, uint64_t location, uint32_t body_size) except -1
+    cpdef int add(self, uint64_t position, uint64_t location, uint32_t body_size) except -1
     cdef int add_source(self, Segment segment) except -1
     cdef bint knows(self, uint64_t number) noexcept
     cdef RecordHeader *record(self, Py_ssize_t index) noexcept
 
 
-cdef class Fetcher:
-    cdef pthread_mutex_t mutex
-    cdef pthread_cond_t changed
-    cdef bint initialized
-    cdef bint stopping
+cdef class Fetcher(Worker):
     cdef bint close_all
     cdef Disk disk
     cdef int completion
-    cdef object thread
     cdef bytes directory
     cdef const char *directory_path
     cdef list handed_over
@@ -86,7 +81,6 @@ cdef class Fetcher:
     cpdef list take_finished(self)
     cpdef void forget_files(self) noexcept
     cdef FetchWork *_take_waiting(self) noexcept nogil
-    cdef void _run(self) noexcept nogil
     cdef void _close_descriptors(self) noexcept nogil
     cdef void _serve(self, FetchWork *work) noexcept nogil
     cdef Py_ssize_t _read_span(self, FetchWork *work, Py_ssize_t first) noexcept nogil

@@ -5,7 +5,6 @@ they are given, in few large pieces where they are close to each other, and tell
 """
 
 import os
-import threading
 
 from libc.errno cimport ENOMEM
 from libc.stdint cimport uint32_t, uint64_t
@@ -14,11 +13,11 @@ from libc.stdlib cimport free, realloc
 
 from storage.disk cimport Disk
 from storage.pthread cimport (
-    become_batch_thread, eventfd_write, pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init,
-    pthread_cond_wait, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
+    eventfd_write, pthread_cond_broadcast, pthread_cond_wait, pthread_mutex_lock, pthread_mutex_unlock,
 )
 from storage.record cimport RECORD_HEADER_SIZE, RecordHeader, header_is_valid, record_is_valid, record_size
 from storage.segment cimport RECORD_UNIT_SIZE, Segment
+from storage.worker cimport Worker
 
 cdef enum:
     PATH_SIZE_MAX = 4096
@@ -72,6 +71,16 @@ cdef bint judge(FetchWork *work, FetchItem *item, FetchSource *source, Py_ssize_
 cdef Py_ssize_t HUGE = 1 << 40
 
 
+cdef void *enlarged(void *entries, Py_ssize_t *capacity, size_t entry_size) except NULL:
+    """Return an array, with its entries, that holds at least twice as many."""
+    cdef Py_ssize_t wanted = max(8, 2 * capacity[0])
+    cdef void *grown = realloc(entries, wanted * entry_size)
+    if grown is NULL:
+        raise MemoryError
+    capacity[0] = wanted
+    return grown
+
+
 cdef class Fetch:
     def __cinit__(self, owner=None):
         self.owner = owner
@@ -84,15 +93,11 @@ cdef class Fetch:
     def __len__(self):
         return self.work.count
 
-    cdef int add(self, uint64_t position, uint64_t location, uint32_t body_size) except -1:
+    cpdef int add(self, uint64_t position, uint64_t location, uint32_t body_size) except -1:
         cdef FetchWork *work = &self.work
         cdef FetchItem *item
         if work.count == work.capacity:
-            item = <FetchItem *>realloc(work.items, max(16, 2 * work.capacity) * sizeof(FetchItem))
-            if item is NULL:
-                raise MemoryError
-            work.items = item
-            work.capacity = max(16, 2 * work.capacity)
+            work.items = <FetchItem *>enlarged(work.items, &work.capacity, sizeof(FetchItem))
         item = &work.items[work.count]
         item.position = position
         item.location = location
@@ -107,11 +112,7 @@ cdef class Fetch:
         cdef FetchWork *work = &self.work
         cdef FetchSource *source
         if work.source_count == work.source_capacity:
-            source = <FetchSource *>realloc(work.sources, max(4, 2 * work.source_capacity) * sizeof(FetchSource))
-            if source is NULL:
-                raise MemoryError
-            work.sources = source
-            work.source_capacity = max(4, 2 * work.source_capacity)
+            work.sources = <FetchSource *>enlarged(work.sources, &work.source_capacity, sizeof(FetchSource))
         source = &work.sources[work.source_count]
         source.number = segment.number
         source.seed = segment.file.seed
@@ -124,9 +125,6 @@ cdef class Fetch:
 
     cdef RecordHeader *record(self, Py_ssize_t index) noexcept:
         return <RecordHeader *>(self.work.data + self.work.items[index].at)
-
-    def want(self, uint64_t position, uint64_t location, uint32_t body_size):
-        self.add(position, location, body_size)
 
     def results(self):
         cdef Py_ssize_t index
@@ -143,39 +141,15 @@ cdef class Fetch:
         return found
 
 
-cdef class Fetcher:
+cdef class Fetcher(Worker):
+    THREAD_NAME = "journal-fetch"
+
     def __cinit__(self, Disk disk not None, directory, int completion):
-        if pthread_mutex_init(&self.mutex, NULL) != 0 or pthread_cond_init(&self.changed, NULL) != 0:
-            raise MemoryError
-        self.initialized = True
         self.disk = disk
         self.completion = completion
         self.directory = os.fsencode(directory)
         self.directory_path = self.directory
         self.handed_over = []
-
-    def __dealloc__(self):
-        if self.initialized:
-            pthread_cond_destroy(&self.changed)
-            pthread_mutex_destroy(&self.mutex)
-
-    def start(self):
-        """Start the thread."""
-        self.thread = threading.Thread(target=self._be_thread, name="journal-fetch", daemon=True)
-        self.thread.start()
-
-    def _be_thread(self):
-        with nogil:
-            become_batch_thread()
-            self._run()
-
-    def stop(self):
-        """End the thread after what it is reading now."""
-        pthread_mutex_lock(&self.mutex)
-        self.stopping = True
-        pthread_cond_broadcast(&self.changed)
-        pthread_mutex_unlock(&self.mutex)
-        self.thread.join()
 
     cpdef bint submit(self, Fetch fetch) except -1:
         """Have records read. Returns False if too many fetches are on their way already."""

@@ -39,7 +39,7 @@ class Transfers:
 
     def __init__(self, vhost: Any) -> None:
         self._vhost = vhost
-        self._pending: deque[tuple[Queue, Message, int, str]] = deque()
+        self._pending: deque[tuple[Queue, Message, int, str | None]] = deque()
         self._wanted = False
         self._cycles_logged: set[tuple[str, ...]] = set()
 
@@ -47,8 +47,13 @@ class Transfers:
         return len(self._pending)
 
     def add(self, queue: Queue, message: Message, position: int, reason: str) -> None:
-        """Take over a message that has left ``queue``. ``position`` is 0 for one that never was in it."""
+        """Take over a dead letter that has left ``queue``. ``position`` is 0 for one that never was in it."""
         self._pending.append((queue, message, position, reason))
+        self._want_turn()
+
+    def release(self, store: Queue, message: Message, position: int) -> None:
+        """Take over a message that a delayed message exchange has held back until now."""
+        self._pending.append((store, message, position, None))
         self._want_turn()
 
     def _want_turn(self) -> None:
@@ -76,16 +81,16 @@ class Transfers:
                 self._want_turn()
             journal.end_unit()
 
-    def _move(self, queue: Queue, message: Message, position: int, reason: str) -> None:
+    def _move(self, queue: Queue, message: Message, position: int, reason: str | None) -> None:
         # Should its way fail, the mistake is told of, and the message stays in the journal: the queue has it again
         # after the next start.
-        if reason in _COUNTERS:
+        if reason is None:
+            self._vhost.publish_due(queue, message)
+            queue.finish(message, position)
+        else:
             self._dead_letter(queue, message, reason)
             if position:
                 queue.forget(message, position)
-        else:
-            self._vhost.publish_due(queue, message)
-            queue.finish(message, position)
 
     def _dead_letter(self, queue: Queue, message: Message, reason: str) -> None:
         settings = queue.settings

@@ -1,12 +1,10 @@
 """From the summaries of a journal's records to the messages that are left, all of them paged out."""
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from broker.durability.queue_log cimport (
-    RECORD_MOVED, RECORD_MOVED_TIMED, RECORD_PAGED, RECORD_PUBLISH, RECORD_PUBLISH_TIMED, RECORD_RETURN,
-    RECORD_SETTLE, RECORD_UNIT_END,
-)
+from broker.durability.message_record cimport QUEUE_ENTRY_SIZE, Content, find_content, find_queues, holds_publish
+from broker.durability.queue_log cimport RECORD_PAGED, RECORD_RETURN, RECORD_SETTLE, RECORD_UNIT_END
 from broker.queueing.ready cimport PagedMessage, ReadyMessages, paged_message
 from storage.index_stream cimport get_varint, put_varint
 from storage.replayer cimport Replayer
@@ -15,41 +13,25 @@ from storage.segment cimport Segment
 from broker.durability.queue_log import decode_return, decode_settle
 
 cdef enum:
-    QUEUE_ENTRY_SIZE = 12
     EXPIRATION_FLAG = 0x0100        # among the property flags of a content header (specification, section 4.2.6.1)
     SUMMARY_EXPIRES = 1
 
 
 cdef inline Py_ssize_t summarize_publish(
-    const unsigned char *payload, Py_ssize_t size, bint timed, unsigned char *to
+    unsigned char kind, const unsigned char *payload, Py_ssize_t size, unsigned char *to
 ) noexcept nogil:
     """Write flags, size of the body, and for each queue its number and the position there."""
-    cdef const unsigned char *at = payload + (8 if timed else 0)
-    cdef const unsigned char *end = payload + size
-    cdef const unsigned char *content
+    cdef Content content
     cdef unsigned char *start = to
-    cdef uint32_t queue_count, number, header_size
+    cdef uint32_t queue_count, number
     cdef uint64_t position
-    cdef uint16_t address_size
-    if end - at < 4:
-        return -1
-    memcpy(&queue_count, at, 4)
-    at += 4
-    content = at + <Py_ssize_t>queue_count * QUEUE_ENTRY_SIZE
-    if end - content < 2:
-        return -1
-    memcpy(&address_size, content, 2)
-    content += 2 + address_size
-    if end - content < 4:
-        return -1
-    memcpy(&header_size, content, 4)
-    content += 4
-    if end - content < <Py_ssize_t>header_size:
+    cdef const unsigned char *at = find_queues(kind, payload, size, &queue_count)
+    if at is NULL or not find_content(kind, payload, at + queue_count * QUEUE_ENTRY_SIZE, payload + size, &content):
         return -1
     to[0] = 0
-    if header_size >= 14 and (content[12] << 8 | content[13]) & EXPIRATION_FLAG:
+    if content.header_size >= 14 and (content.header[12] << 8 | content.header[13]) & EXPIRATION_FLAG:
         to[0] = SUMMARY_EXPIRES
-    to = put_varint(to + 1, <uint64_t>(end - content - header_size))
+    to = put_varint(to + 1, <uint64_t>content.body_size)
     to = put_varint(to, queue_count)
     for _ in range(queue_count):
         memcpy(&number, at, 4)
@@ -57,12 +39,6 @@ cdef inline Py_ssize_t summarize_publish(
         to = put_varint(put_varint(to, number), position)
         at += QUEUE_ENTRY_SIZE
     return to - start
-
-
-cdef inline bint holds_message(unsigned char kind) noexcept nogil:
-    return (
-        kind == RECORD_PUBLISH or kind == RECORD_PUBLISH_TIMED or kind == RECORD_MOVED or kind == RECORD_MOVED_TIMED
-    )
 
 
 cdef class ReplayedQueue:
@@ -88,10 +64,8 @@ cdef class MessageReplay(Replayer):
         self, unsigned char kind, const unsigned char *payload, Py_ssize_t size, unsigned char *to
     ) noexcept nogil:
         cdef Py_ssize_t summary_size
-        if holds_message(kind):
-            summary_size = summarize_publish(
-                payload, size, kind == RECORD_PUBLISH_TIMED or kind == RECORD_MOVED_TIMED, to
-            )
+        if holds_publish(kind):
+            summary_size = summarize_publish(kind, payload, size, to)
             # What cannot be read is kept as it is, and refused when it is taken in.
             if summary_size >= 0:
                 return summary_size
@@ -112,7 +86,7 @@ cdef class MessageReplay(Replayer):
         self, unsigned char kind, uint64_t sequence, const unsigned char *summary, Py_ssize_t size, Segment segment,
         uint32_t offset_units, uint32_t record_units
     ) except -1:
-        if holds_message(kind):
+        if holds_publish(kind):
             return self._take_publish(summary, size, segment, offset_units, record_units)
         if kind == RECORD_SETTLE:
             return self._take_settle(summary[:size])

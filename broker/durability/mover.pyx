@@ -13,8 +13,9 @@ from libc.string cimport memcpy
 
 from storage.record import search
 
+from broker.durability.message_record cimport QUEUE_ENTRY_SIZE, find_queues, is_timed
 from broker.durability.queue_log cimport (
-    RECORD_MOVED, RECORD_MOVED_TIMED, RECORD_PAGED, RECORD_PUBLISH, RECORD_PUBLISH_TIMED, QueueLog, VirtualHostJournal,
+    RECORD_MOVED, RECORD_MOVED_TIMED, RECORD_PAGED, QueueLog, VirtualHostJournal,
 )
 from broker.queueing.contents cimport QueueContents
 from broker.queueing.message cimport Message
@@ -30,7 +31,6 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *)
 
 cdef enum:
-    QUEUE_ENTRY_SIZE = 12
     # The bounds of one step.
     RECORDS_PER_STEP = 4096
     HOLDERS_PER_STEP = 4096
@@ -175,23 +175,15 @@ cdef class EvacuationMover:
     cdef Py_ssize_t _move_record(self, const unsigned char *record, Py_ssize_t length) except -1:
         """Move a record for those who need it; return how many may have to be asked."""
         cdef const RecordHeader *header = <const RecordHeader *>record
-        cdef const unsigned char *at = record + RECORD_HEADER_SIZE
-        cdef const unsigned char *end = at + header.payload_size
-        cdef bint timed = header.kind == RECORD_PUBLISH_TIMED or header.kind == RECORD_MOVED_TIMED
-        cdef uint32_t queue_count = 1, number
+        cdef const unsigned char *payload = record + RECORD_HEADER_SIZE
+        cdef const unsigned char *end = payload + header.payload_size
+        cdef uint32_t queue_count, number
+        cdef const unsigned char *at = find_queues(header.kind, payload, header.payload_size, &queue_count)
         cdef unsigned long long position, location
         cdef list holders = []
         cdef Holder holder
         cdef uint32_t index
-        if header.kind != RECORD_PAGED:
-            if not timed and header.kind != RECORD_PUBLISH and header.kind != RECORD_MOVED:
-                return 0
-            at += 8 if timed else 0
-            if end - at < 4:
-                return 0
-            memcpy(&queue_count, at, 4)
-            at += 4
-        if end - at < <Py_ssize_t>queue_count * QUEUE_ENTRY_SIZE:
+        if at is NULL:
             return 0
         location = self.segment.number << 32 | <unsigned long long>((self.offset + self.at) // RECORD_UNIT_SIZE)
         for index in range(queue_count):
@@ -271,7 +263,7 @@ cdef class EvacuationMover:
         """Append a copy of a record for its holders."""
         cdef Journal journal = self.owner.journal
         cdef bint is_volatile = header.kind == RECORD_PAGED
-        cdef bint timed = header.kind == RECORD_PUBLISH_TIMED or header.kind == RECORD_MOVED_TIMED
+        cdef bint timed = is_timed(header.kind)
         cdef uint32_t count = <uint32_t>len(holders)
         cdef Py_ssize_t size = (0 if is_volatile else 12 if timed else 4) + count * QUEUE_ENTRY_SIZE + content_size
         cdef unsigned char kind = RECORD_PAGED if is_volatile else RECORD_MOVED_TIMED if timed else RECORD_MOVED

@@ -3,7 +3,6 @@ from typing import Any, Final
 
 from broker.queueing.message import Message
 from storage.journal import Journal
-from storage.segment import Segment
 
 RECORD_KINDS: Final[dict[str, int]]
 
@@ -23,8 +22,6 @@ class QueueLog:
     def acknowledge_paged(self, location: int, share_units: int, position: int) -> None:
         """Do as ``acknowledge`` for a message that is paged out."""
     def mark_delivered(self, message: Message, position: int) -> None: ...
-    def restore(self, message: Message, segment: Segment) -> None:
-        """Count a message that recovery found for this queue."""
     def restore_delivered(self, position: int, written_position: int) -> None:
         """Take over how far the queue had delivered, or may have, and what the journal says about it."""
     def keep_delivered(self) -> None:

@@ -33,7 +33,6 @@ cdef enum:
     QUEUE_ENTRY_SIZE = 12
     PAGED_SIZE = 21
     CONTENT_SIZE = 6
-    OFFSET_UNKNOWN = 0xffffffff
     RANGE_SIZE = 16
     # A settle record holds at most this many ranges; with more, several are written.
     RANGE_COUNT_MAX = 4096
@@ -77,11 +76,6 @@ cdef inline unsigned char *put_content(unsigned char *at, Message message) noexc
 cpdef unsigned int paged_share_units(Message message) noexcept:
     """Return the size of the record that ``write_paged`` writes, in units."""
     return <unsigned int>(record_size(PAGED_SIZE + content_size(message)) // RECORD_UNIT_SIZE)
-
-
-cdef inline unsigned int share_of(Py_ssize_t payload_size, unsigned int queue_count) noexcept:
-    """Return how much of a record each of the queues that hold its message answers for, in units."""
-    return max(1, <unsigned int>(record_size(payload_size) // RECORD_UNIT_SIZE) // max(1, queue_count))
 
 
 cdef class QueueLog:
@@ -197,11 +191,6 @@ cdef class QueueLog:
             self.ranges = NULL
             self.range_capacity = 0
         return 0
-
-    def restore(self, Message message not None, Segment segment not None):
-        message.segment = segment
-        message.offset_units = OFFSET_UNKNOWN
-        segment.retain(message.share_units)
 
     def restore_delivered(self, unsigned long long position, unsigned long long written_position):
         self.delivered_position = position
@@ -435,9 +424,7 @@ def decode_publish(const unsigned char[::1] payload, bint timed=False):
     cursor.copy(&header_size, 4)
     header = cursor.octets(header_size)
     body = cursor.octets(cursor.left)
-    message = Message(address, header, body, True, find_traits(header), published_at_ms)
-    message.share_units = share_of(payload.shape[0], queue_count)
-    return queues, message
+    return queues, Message(address, header, body, True, find_traits(header), published_at_ms)
 
 
 def decode_return(const unsigned char[::1] payload):

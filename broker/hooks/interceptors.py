@@ -8,10 +8,9 @@ from broker import extensions
 from broker.hooks.interceptor import Delivery, Interceptor, Publication, Refused
 from broker.logs import get_logger
 from broker.queueing.consumer import Consumer
-from broker.queueing.message import Message
+from broker.queueing.message import BODY_SIZE_MAX_BYTES, Message
 from broker.queueing.queue import Queue
 from broker.routing.address import decode_address, encode_address
-from broker.session.content import BODY_SIZE_MAX_BYTES
 from protocol.amqp.errors import AMQPError, ChannelException, access_refused, precondition_failed
 from protocol.amqp.methods import BasicDeliver, BasicGet, BasicPublish
 from protocol.amqp.spec import MethodIds

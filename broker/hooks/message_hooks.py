@@ -14,7 +14,6 @@ from broker.queueing.message import Message
 from broker.queueing.queue import Queue
 from broker.routing.exchange import Exchange
 from broker.routing.route import Route
-from broker.session.publish_checks import accept_properties
 from protocol.amqp import content_header
 from protocol.amqp.errors import AMQPError
 
@@ -69,7 +68,7 @@ class MessageHooks:
                 raise channel.too_large(len(body))
             traits = message.traits
             if header != message.header:
-                header, traits = accept_properties(channel, header)
+                header, traits = channel.accept_header(header)
             if address != message.address:
                 route = channel.find_route(address)
             message = Message(address, header, body, content_header.delivery_mode(header) == PERSISTENT, traits)

@@ -1,11 +1,11 @@
 """From records that were read back to messages in memory."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t
 from libc.string cimport memcmp, memcpy
 
-from broker.durability.queue_log cimport (
-    RECORD_MOVED, RECORD_MOVED_TIMED, RECORD_PAGED, RECORD_PUBLISH, RECORD_PUBLISH_TIMED, VirtualHostJournal,
-)
+from broker.durability.message_record cimport QUEUE_ENTRY_SIZE, Content, find_content, find_queues
+from broker.durability.queue_log cimport RECORD_PAGED, VirtualHostJournal
 from broker.queueing.contents cimport QueueContents
 from broker.queueing.message cimport Message, new_message
 from broker.queueing.ready cimport ReadyMessages
@@ -15,74 +15,34 @@ from storage.record cimport RECORD_HEADER_SIZE, RecordHeader
 from storage.segment cimport Segment
 
 
-cdef enum:
-    QUEUE_ENTRY_SIZE = 12
+cdef bint holds(
+    const unsigned char *queues, uint32_t queue_count, unsigned int number, unsigned long long position
+) noexcept:
+    """Return whether a queue and a position are among those of a record."""
+    cdef unsigned int held_number
+    cdef unsigned long long held_position
+    for _ in range(queue_count):
+        memcpy(&held_number, queues, 4)
+        memcpy(&held_position, queues + 4, 8)
+        if held_number == number and held_position == position:
+            return True
+        queues += QUEUE_ENTRY_SIZE
+    return False
 
 
-cdef struct Content:
-    # Where in a record the parts of a message are.
-    const unsigned char *address
-    Py_ssize_t address_size
-    const unsigned char *header
-    Py_ssize_t header_size
-    const unsigned char *body
-    Py_ssize_t body_size
-    unsigned long long published_at_ms
-    bint persistent
-
-
-cdef bint find_content(
+cdef bint find_message(
     RecordHeader *record, unsigned int number, unsigned long long position, Content *content
 ) noexcept:
     """Find the message in a record; False unless the record holds it for that queue and position."""
-    cdef const unsigned char *at = <const unsigned char *>record + RECORD_HEADER_SIZE
-    cdef const unsigned char *end = at + record.payload_size
-    cdef unsigned int queue_count = 1, held_number, header_size
-    cdef unsigned long long held_position
-    cdef unsigned short address_size
-    cdef bint held = False
-    content.published_at_ms = 0
-    content.persistent = True
-    if record.kind == RECORD_PUBLISH_TIMED or record.kind == RECORD_MOVED_TIMED:
-        if end - at < 8:
-            return False
-        memcpy(&content.published_at_ms, at, 8)
-        at += 8
-    if record.kind in (RECORD_PUBLISH, RECORD_PUBLISH_TIMED, RECORD_MOVED, RECORD_MOVED_TIMED):
-        if end - at < 4:
-            return False
-        memcpy(&queue_count, at, 4)
-        at += 4
-    elif record.kind != RECORD_PAGED:
-        return False
-    if end - at < <Py_ssize_t>queue_count * QUEUE_ENTRY_SIZE:
-        return False
-    for _ in range(queue_count):
-        memcpy(&held_number, at, 4)
-        memcpy(&held_position, at + 4, 8)
-        held = held or (held_number == number and held_position == position)
-        at += QUEUE_ENTRY_SIZE
-    if record.kind == RECORD_PAGED:
-        if end - at < 9:
-            return False
-        memcpy(&content.published_at_ms, at, 8)
-        content.persistent = at[8] != 0
-        at += 9
-    if not held or end - at < 2:
-        return False
-    memcpy(&address_size, at, 2)
-    content.address = at + 2
-    content.address_size = address_size
-    at += 2 + address_size
-    if end - at < 4:
-        return False
-    memcpy(&header_size, at, 4)
-    content.header = at + 4
-    content.header_size = header_size
-    at += 4 + <Py_ssize_t>header_size
-    content.body = at
-    content.body_size = end - at
-    return content.body_size >= 0
+    cdef const unsigned char *payload = <const unsigned char *>record + RECORD_HEADER_SIZE
+    cdef uint32_t queue_count
+    cdef const unsigned char *queues = find_queues(record.kind, payload, record.payload_size, &queue_count)
+    return (
+        queues is not NULL and holds(queues, queue_count, number, position)
+        and find_content(
+            record.kind, payload, queues + queue_count * QUEUE_ENTRY_SIZE, payload + record.payload_size, content
+        )
+    )
 
 
 cdef inline bytes shared(bytes before, const unsigned char *octets, Py_ssize_t size):
@@ -126,7 +86,7 @@ cdef list take_in_for(
             # It went to another place while it was being read, or for good.
             continue
         record = fetch.record(index)
-        if not find_content(record, number, item.position, &content):
+        if not find_message(record, number, item.position, &content):
             troubles.append((item.position, item.location, DAMAGED, 0))
             continue
         address = shared(address, content.address, content.address_size)

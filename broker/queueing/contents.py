@@ -16,9 +16,6 @@ from storage.fetcher import Fetch
 if not cython.compiled:
     from broker.queueing.ready import NOT_HERE, body_size
 
-# How many messages a purge drops at once; the others follow in later turns of the event loop.
-PURGED_PER_TURN_MAX = 20_000
-
 
 class QueueContents:
     """The messages of a queue that are with no consumer.
@@ -146,14 +143,10 @@ class QueueContents:
     def purge(self, finished: Callable[[], Any] | None = None) -> int:
         """Drop all messages that are with no consumer, and return how many were ready.
 
-        Of many, most are dropped in later turns; ``finished`` is called then, or at once.
+        They are out of the queue at once; of many, most are let go in later turns. ``finished`` is called then.
         """
         count: cython.Py_ssize_t = self.ready_count()
-        parts = self._detach()
-        if self.discard_some(parts, PURGED_PER_TURN_MAX):
-            self.host.finish_purge(self, parts, finished)
-        elif finished is not None:
-            finished()
+        self.host.drop(self, self._detach(), finished)
         return count
 
     def _detach(self) -> list[Any]:
@@ -176,24 +169,25 @@ class QueueContents:
         return parts
 
     def discard_some(self, parts: list[Any], count_max: cython.Py_ssize_t) -> int:
-        """Drop up to ``count_max`` messages of what ``_detach`` has taken out. Returns how many parts are left."""
+        """Drop up to ``count_max`` messages of what was taken out. Returns how many; at the end no part is left."""
         part: Any
-        while parts and count_max > 0:
+        count: cython.Py_ssize_t = 0
+        while parts and count < count_max:
             part = parts.pop()
             if isinstance(part, ReadyMessages):
-                while count_max > 0:
+                while count < count_max:
                     message = cython.cast(ReadyMessages, part).take_any()
                     if message is None:
                         break
                     self.forget(message, cython.cast(ReadyMessages, part).taken_position)
-                    count_max -= 1
+                    count += 1
                 if not cython.cast(ReadyMessages, part).is_empty():
                     parts.append(part)
             else:
                 position, message = part
                 self.forget(message, position)
-                count_max -= 1
-        return len(parts)
+                count += 1
+        return count
 
     # Looking and changing
 

@@ -38,8 +38,12 @@ class QueueHost:
     def release_paged(self, message: PagedMessage) -> None:
         """Take in that a message is needed no more that was paged out from a queue that is not durable."""
 
-    def finish_purge(self, queue: QueueContents, parts: list[Any], finished: Callable[[], Any] | None) -> None:
-        """Call ``queue.discard_some(parts, ...)`` until nothing is left, and then ``finished``."""
+    def drop(self, queue: QueueContents, parts: list[Any], finished: Callable[[], Any] | None) -> None:
+        """Call ``queue.discard_some(parts, ...)`` until no part is left, and then ``finished``."""
+        while parts:
+            queue.discard_some(parts, 1 << 30)
+        if finished is not None:
+            finished()
 
     def expire_queue(self, queue: Queue) -> None:
         """Delete a queue that was not used for as long as ``x-expires`` says."""

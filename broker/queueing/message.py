@@ -4,6 +4,9 @@ import cython
 
 from storage.segment import Segment
 
+# The absolute limit of RabbitMQ, whatever is configured.
+BODY_SIZE_MAX_BYTES = 512 * 1024 * 1024
+
 
 class Message:
     """One published message.

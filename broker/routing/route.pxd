@@ -21,6 +21,7 @@ cdef class RouteCache:
     cdef dict _recent
     cdef dict _older
     cdef dict _by_exchange
+    cdef readonly unsigned long long found_count
     cdef Py_ssize_t _recent_destinations
 
     cpdef Route resolve(self, bytes address)

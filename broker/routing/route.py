@@ -62,6 +62,7 @@ class RouteCache:
     comes or goes. The routes are in two halves: when the half of those used since the last time is full, the
     other half, not used since, goes. A route that leaves the cache is stale, whyever it leaves.
 
+    ``found_count`` says how many were in neither half, so that exchanges had to be asked.
     ``find_exchange`` returns the exchange of a name or raises what ``resolve`` shall raise.
     """
 
@@ -78,6 +79,7 @@ class RouteCache:
         self._older: dict[bytes, Route] = {}
         self._by_exchange: dict[Exchange, dict[bytes, Route]] = {}
         self._recent_destinations = 0
+        self.found_count = 0
 
     def __len__(self) -> int:
         return len(self._recent) + len(self._older)
@@ -111,6 +113,7 @@ class RouteCache:
     def _miss(self, address: bytes) -> Route:
         route: Route | None = self._older.pop(address, None)
         if route is None:
+            self.found_count += 1
             name, routing_key = decode_address(address)
             exchange = self._find_exchange(name)
             route = Route(address, exchange, routing_key, find_queues(exchange, (routing_key,), None))

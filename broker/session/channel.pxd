@@ -26,6 +26,9 @@ cdef unsigned int TRAIT_ROUTED
 
 cdef int ASKS
 
+cdef int ASKING_WORK
+cdef int ROUTE_WORK
+
 
 @cython.final
 cdef class Channel(ContentReceiver):
@@ -64,6 +67,7 @@ cdef class Channel(ContentReceiver):
 
     cdef int receive_content(self, FrameReader reader) except -1
     cdef int _find_route(self, bytes address) except -1
+    cpdef Route find_route(self, bytes address)
     cdef int _learn_header(self, bytes header) except -1
     cdef int _publish(self, unsigned int flags, bytes body) except -1
     cpdef Route final_route(self, Route route, Message message)

@@ -16,7 +16,7 @@ from broker.routing.route import Route
 from broker.session.confirms import Confirms
 from broker.session.content import ContentReceiver
 from broker.session.delivery_header import as_delivered, as_returned
-from broker.session.outlet import Outlet
+from broker.session.outlet import ASKING_WORK, ROUTE_WORK, Outlet
 from broker.session.publish_checks import accept_properties, check_exchange
 from broker.session.replies import OrderedReplies, PendingReply
 from broker.session.unacked import ACKNOWLEDGE, REQUEUE, UnackedDeliveries
@@ -105,14 +105,15 @@ class Channel(ContentReceiver):
 
     def _find_route(self, address: bytes) -> int:
         self._route = None
-        route: Route = self._routes.resolve(address)
-        check_exchange(self, route.exchange)
-        self._route = route
+        self._route = self.find_route(address)
         return 0
 
     def find_route(self, address: bytes) -> Route:
         """Return where a message goes that is not the one that the client has published, if it may go there."""
+        count_before: cython.ulonglong = self._routes.found_count
         route: Route = self._routes.resolve(address)
+        if self._routes.found_count != count_before:
+            self.connection.work_left -= ROUTE_WORK + len(route.queues)
         check_exchange(self, route.exchange)
         return route
 
@@ -125,9 +126,13 @@ class Channel(ContentReceiver):
         self._header_traits = 0
         if content_header.property_flags(header) & content_header.FLAGS_CHECKED:
             self._header_received = b""
-            self._header, self._header_traits = accept_properties(self, header)
+            self._header, self._header_traits = self.accept_header(header)
             self._header_received = header
         return 0
+
+    def accept_header(self, header: bytes) -> tuple[bytes, int]:
+        """Return the header that a message is to have, and its traits; raises if it may not be published so."""
+        return accept_properties(self, header)
 
     def set_reply_queue(self, queue: Queue | None) -> None:
         """Take over, or give up, the queue of the reply consumer (direct reply-to)."""
@@ -158,6 +163,7 @@ class Channel(ContentReceiver):
             route = self.vhost.route_by_message(route, message, tuple(routing_keys_of(message)[1:]))
         elif route.dynamic:
             route = self.vhost.route_by_message(route, message)
+            self.connection.work_left -= ROUTE_WORK
         return route
 
     def put_message(self, route: Route, message: Message, flags: cython.uint) -> int:
@@ -180,6 +186,7 @@ class Channel(ContentReceiver):
             queue.enqueue(message, position, False)
             self._counters.messages_routed += 1
         elif count:
+            self.connection.work_left -= count
             positions = [cython.cast(Queue, queue).next_position() for queue in queues]
             if message.persistent and route.durable_queues:
                 logs = [cython.cast(Queue, queue).log for queue in queues]
@@ -205,6 +212,7 @@ class Channel(ContentReceiver):
             # The one that was taken may still be on its way to the disk.
             batch = self._journal.journal.pending_batch
         elif route.queues:
+            self.connection.work_left -= ASKING_WORK * len(route.queues)
             published = publish_to_queues(self.vhost, route.queues, message, route.exchange.deduplicator)
             batch = published.batch
             rejected = published.rejected
@@ -333,12 +341,8 @@ class Channel(ContentReceiver):
     def consumer_cancelled(self, consumer: Consumer) -> None:
         """Tell the client that its queue has gone, if it can be told (consumer cancel notification)."""
         self.consumers.pop(consumer.tag, None)
-        if self.tells_cancellations():
+        if self.connection.tells_cancellations():
             self.reply(BasicCancel(consumer_tag=consumer.tag, nowait=True))
-
-    def tells_cancellations(self) -> bool:
-        """Return whether the client wants to know when a consumer is cancelled by the broker."""
-        return self.connection.capabilities.get("consumer_cancel_notify") is True
 
     def cancel_late(self, consumer: Consumer, delivery_tags: list[int]) -> None:
         """Cancel a consumer that has taken too long, and put what is late back into its queue."""

@@ -19,6 +19,9 @@ cdef int ACKNOWLEDGE
 cdef int REJECT
 cdef int REQUEUE
 
+cdef int METHOD_WORK
+cdef int WORK_PER_TURN_MAX
+
 cdef int MULTIPLE
 cdef int NACK_REQUEUE
 cdef int REJECT_REQUEUE
@@ -53,7 +56,6 @@ cdef class Connection(Outlet):
     cdef bint _deaf
     cdef bint _suspended
     cdef bint _resting               # lets others have their turn before it reads on
-    cdef int _methods_left           # before it rests
     cdef bint _received_since_tick
     cdef double _received_at
     cdef double _sent_at

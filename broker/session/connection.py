@@ -10,7 +10,7 @@ from broker.logs import get_logger
 from broker.session.channel import Channel
 from broker.session.handshake import Handshake
 from broker.session.methods import CHANNEL_METHODS
-from broker.session.outlet import Outlet
+from broker.session.outlet import METHOD_WORK, WORK_PER_TURN_MAX, Outlet
 from broker.session.unacked import ACKNOWLEDGE, REJECT, REQUEUE
 from protocol.amqp import codec
 from protocol.amqp.erlang_term import format_binary
@@ -71,9 +71,6 @@ PROTOCOL_HEADER_0_9 = b"AMQP\x01\x01\x00\x09"
 
 # The largest frame before the client has agreed to another limit: connection.start-ok has to fit.
 INITIAL_FRAME_MAX_BYTES = 8192
-# So many methods other than publishes and acknowledgements a connection may call before others have their turn. They
-# take some ten microseconds each, and far more of them than that fit into the read buffer.
-METHODS_PER_TURN_MAX = 100
 
 # How long the peer has to answer connection.close, and how long what it still sends is swallowed after a fatal
 # error, so that it can read why (a socket closed with unread input resets the connection).
@@ -111,7 +108,6 @@ class Connection(Outlet):
         self._deaf = False
         self._suspended = False
         self._resting = False
-        self._methods_left = 0
         self._received_since_tick = False
         self._received_at = 0.0
         self._sent_at = 0.0
@@ -151,7 +147,7 @@ class Connection(Outlet):
             self._end_channels()
         finally:
             if self.vhost is not None:
-                self.vhost.connection_ended(self)
+                self.vhost.exclusive_queues.delete_all(self)
         if self.broker.dismiss(self):
             self.counters.connections_closed += 1
             self.broker.events.tell("connection.closed", event_properties.connection_closed, self)
@@ -181,7 +177,7 @@ class Connection(Outlet):
         if self.state == STATE_PREAMBLE:
             self._take_preamble(bytes(self._read_buffer.view[:size]))
             return
-        self._methods_left = METHODS_PER_TURN_MAX
+        self.work_left = WORK_PER_TURN_MAX
         self.reader.feed(self._read_buffer, size)
         self._process()
         if size == self._read_buffer.size_bytes and not self._suspended:
@@ -255,6 +251,8 @@ class Connection(Outlet):
             if reader.channel != self._channel_number:
                 self._find_channel(reader.channel)
             self._dispatch(kind)
+            if self.work_left <= 0:
+                self._rest()
         return 0
 
     def _dispatch(self, kind: cython.int) -> int:
@@ -299,9 +297,7 @@ class Connection(Outlet):
             raise unexpected_frame("type 8, all octets = <<>>")
         else:
             channel.check_no_content()
-            self._methods_left -= 1
-            if self._methods_left <= 0:
-                self._rest()
+            self.work_left -= METHOD_WORK
             self._method(channel, codec.decode_method(reader.payload_octets()))
         return 0
 
@@ -367,13 +363,15 @@ class Connection(Outlet):
         method = codec.decode_method(reader.payload_octets())
         if isinstance(method, ConnectionClose):
             self._close_reason = f"closed by client: {method.reply_code} {method.reply_text}"
+            self._deaf = True
             try:
                 self._end_channels()
             finally:
                 if self.vhost is not None:
-                    self.vhost.connection_ended(self)
-            self.send_method(0, ConnectionCloseOk())
-            self._end()
+                    # As in RabbitMQ, what was exclusive is gone before the client hears that it may go.
+                    self.vhost.exclusive_queues.delete_all(self, self._answer_close)
+                else:
+                    self._answer_close()
         elif self.handshake is not None:
             self.handshake.receive(method)
         elif isinstance(method, ConnectionUpdateSecret):
@@ -496,6 +494,12 @@ class Connection(Outlet):
         if failure is not None:
             raise failure
 
+    def _answer_close(self) -> None:
+        """Answer connection.close, unless the broker itself has closed the connection meanwhile, or it is lost."""
+        if self.state < STATE_CLOSING:
+            self.send_method(0, ConnectionCloseOk())
+            self._end()
+
     def _end(self) -> None:
         """Send what there is to send, and close the socket."""
         self.state = STATE_CLOSED
@@ -520,7 +524,7 @@ class Connection(Outlet):
         if self._resting:
             return
         if self.reader.tail_bytes:
-            self._methods_left = METHODS_PER_TURN_MAX
+            self.work_left = WORK_PER_TURN_MAX
             self.reader.feed_tail()
             self._process()
         if not self._suspended and not self._resting and self.transport is not None:

@@ -56,7 +56,7 @@ def _check_channel(connection: Any, channel: Any, held_since: int, tick: int, ti
             delivery_tag=delivery_tag,
             timeout_ms=timeout_ms,
         )
-        if consumer is None or not channel.tells_cancellations():
+        if consumer is None or not channel.connection.tells_cancellations():
             connection.close_channel(
                 channel.number,
                 precondition_failed(

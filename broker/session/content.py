@@ -3,6 +3,7 @@
 import cython
 
 from broker.queueing.consumer import DeliveryTarget
+from broker.queueing.message import BODY_SIZE_MAX_BYTES
 from protocol.amqp import content_header
 from protocol.amqp.errors import frame_error, precondition_failed, unexpected_frame
 from protocol.amqp.reader import FrameReader
@@ -15,9 +16,6 @@ EXPECT_BODY = 2
 # Up to this size a body is received into its final place; the memory of larger ones is not taken on the mere word
 # of the publisher, but piece by piece as they come.
 BODY_PREALLOCATED_SIZE_MAX_BYTES = 1024 * 1024
-
-# The absolute limit of RabbitMQ, whatever is configured.
-BODY_SIZE_MAX_BYTES = 512 * 1024 * 1024
 
 
 class ContentReceiver(DeliveryTarget):

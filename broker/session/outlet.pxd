@@ -11,10 +11,11 @@ cdef class Outlet(EndOfTurn):
     cdef readonly bint congested
     cdef public dict capabilities    # of the client, as it said in connection.start-ok
     cdef public unsigned int frame_max
+    cdef public int work_left        # before the others have their turn
     cdef bint sent_since_tick
     cdef Turn turn
     cdef Counters counters
-    cdef list _confirming
+    cdef object _confirming
 
     cdef int written(self) except -1
     cpdef int flush(self) except -1

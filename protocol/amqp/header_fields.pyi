@@ -32,9 +32,6 @@ def find_field(header: bytes, name: bytes) -> bytes | None:
 def split_fields(header: bytes) -> dict[bytes, bytes]:
     """Return all header fields with their raw values. The first of several with the same name counts."""
 
-def split_table(table: bytes) -> dict[bytes, bytes]:
-    """Return the fields of a well-formed table, given without its size, with their raw values."""
-
 def replace_fields(
     header: bytes, fields: dict[bytes, bytes], keep_expiration: bool = True, keep_empty: bool = False
 ) -> bytes:

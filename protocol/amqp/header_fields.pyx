@@ -178,9 +178,16 @@ def find_field(bytes header not None, bytes name not None):
     return None
 
 
-cdef dict fields_between(const unsigned char *at, const unsigned char *end):
+def split_fields(bytes header not None):
+    cdef HeaderLayout layout = lay_out(header)
+    cdef const unsigned char *at
+    cdef const unsigned char *end
     cdef dict fields = {}
     cdef Py_ssize_t size, value
+    if layout.table == 0:
+        return fields
+    at = octets_of(header) + layout.table + 4
+    end = octets_of(header) + layout.table_end
     while at < end:
         size = at[0]
         value = value_size(at + 1 + size)
@@ -190,17 +197,6 @@ cdef dict fields_between(const unsigned char *at, const unsigned char *end):
         )
         at += 1 + size + value
     return fields
-
-
-def split_fields(bytes header not None):
-    cdef HeaderLayout layout = lay_out(header)
-    if layout.table == 0:
-        return {}
-    return fields_between(octets_of(header) + layout.table + 4, octets_of(header) + layout.table_end)
-
-
-def split_table(bytes table not None):
-    return fields_between(octets_of(table), octets_of(table) + PyBytes_GET_SIZE(table))
 
 
 def replace_fields(bytes header not None, dict fields not None, bint keep_expiration=True, bint keep_empty=False):

@@ -1,7 +1,6 @@
 """What is there after the broker ended, by its own will or not."""
 
 import signal
-from functools import partial
 
 import pytest
 from pamqp.commands import Basic, Confirm, Connection, Exchange, Queue, Tx
@@ -33,19 +32,29 @@ def publish_confirmed(channel: RawChannel, queue: str, count: int) -> None:
         last = channel.expect(Basic.Ack).delivery_tag
 
 
-@pytest.mark.parametrize("how", ["killed", "terminated"])
-def test_confirmed_persistent_messages_are_there_in_order(start_broker: StartBroker, how: str) -> None:
+def take_all(channel: RawChannel) -> list[tuple[int, bool]]:
+    """Return the numbers of the messages that are left, in their order, and whether each was delivered before."""
+    messages = list(iter(lambda: channel.get("work"), None))
+    return [(int(message.body), message.method.redelivered) for message in messages]
+
+
+def start_with_messages(start_broker: StartBroker, count: int) -> tuple[BrokerProcess, RawChannel]:
+    """Start a broker and confirm so many messages; return the channel they came over, too."""
     broker = start_broker()
     channel = open_channel(broker)
     channel.declare_queue("work", durable=True)
-    publish_confirmed(channel, "work", 500)
+    publish_confirmed(channel, "work", count)
+    return broker, channel
+
+
+@pytest.mark.parametrize("how", ["killed", "terminated"])
+def test_confirmed_persistent_messages_are_there_in_order(start_broker: StartBroker, how: str) -> None:
+    broker, channel = start_with_messages(start_broker, 500)
     end(broker, how)
     broker.start()
     channel = open_channel(broker)
-    messages = list(iter(lambda: channel.get("work"), None))
-    assert [int(message.body) for message in messages] == list(range(500))
     # After a crash nobody knows what was delivered in the last moments.
-    assert {message.method.redelivered for message in messages} == {how == "killed"}
+    assert take_all(channel) == [(number, how == "killed") for number in range(500)]
 
 
 @pytest.mark.parametrize("how", ["killed", "terminated"])
@@ -97,10 +106,7 @@ def test_transient_messages_are_gone_and_persistent_ones_stay(start_broker: Star
 
 @pytest.mark.parametrize("how", ["killed", "terminated"])
 def test_unacknowledged_messages_come_back_redelivered(start_broker: StartBroker, how: str) -> None:
-    broker = start_broker()
-    channel = open_channel(broker)
-    channel.declare_queue("work", durable=True)
-    publish_confirmed(channel, "work", 4)
+    broker, channel = start_with_messages(start_broker, 4)
     worker = channel.client.channel(2)
     worker.call(Basic.Qos(prefetch_count=2))
     worker.consume("work")
@@ -112,55 +118,32 @@ def test_unacknowledged_messages_come_back_redelivered(start_broker: StartBroker
     end(broker, how)
     broker.start()
     channel = open_channel(broker)
-    messages = list(iter(lambda: channel.get("work"), None))
-    assert [int(message.body) for message in messages] == [0, 1, 2, 3, 4]
-    assert [message.method.redelivered for message in messages] == [how == "killed" or at < 2 for at in range(5)]
+    assert take_all(channel) == [(at, how == "killed" or at < 2) for at in range(5)]
 
 
 def test_what_a_crash_has_flagged_stays_flagged(start_broker: StartBroker) -> None:
-    broker = start_broker()
-    channel = open_channel(broker)
-    channel.declare_queue("work", durable=True)
-    publish_confirmed(channel, "work", 3)
+    broker, channel = start_with_messages(start_broker, 3)
     broker.kill()
     broker.start()
     channel = open_channel(broker)
     publish_confirmed(channel, "work", 2)
     assert broker.terminate() == 0
     broker.start()
-    messages = list(iter(partial(open_channel(broker).get, "work"), None))
-    assert [(int(message.body), message.method.redelivered) for message in messages] == [
-        (0, True),
-        (1, True),
-        (2, True),
-        (0, False),
-        (1, False),
-    ]
+    assert take_all(open_channel(broker)) == [(0, True), (1, True), (2, True), (0, False), (1, False)]
 
 
 def test_a_clean_end_is_believed_once(start_broker: StartBroker) -> None:
-    broker = start_broker()
-    channel = open_channel(broker)
-    channel.declare_queue("work", durable=True)
-    publish_confirmed(channel, "work", 3)
+    broker, _ = start_with_messages(start_broker, 3)
     assert broker.terminate() == 0
     broker.start()
     # Nothing has to be written before this kill.
     broker.kill()
     broker.start()
-    messages = list(iter(partial(open_channel(broker).get, "work"), None))
-    assert [(int(message.body), message.method.redelivered) for message in messages] == [
-        (0, True),
-        (1, True),
-        (2, True),
-    ]
+    assert take_all(open_channel(broker)) == [(0, True), (1, True), (2, True)]
 
 
 def test_acknowledged_messages_do_not_come_back_after_a_clean_end(start_broker: StartBroker) -> None:
-    broker = start_broker()
-    channel = open_channel(broker)
-    channel.declare_queue("work", durable=True)
-    publish_confirmed(channel, "work", 10)
+    broker, channel = start_with_messages(start_broker, 10)
     for _ in range(10):
         assert channel.get("work", no_ack=False) is not None
     channel.send(Basic.Ack(4, multiple=True))
@@ -173,10 +156,7 @@ def test_acknowledged_messages_do_not_come_back_after_a_clean_end(start_broker: 
 
 
 def test_an_acknowledgement_before_a_confirm_holds_after_a_crash(start_broker: StartBroker) -> None:
-    broker = start_broker()
-    channel = open_channel(broker)
-    channel.declare_queue("work", durable=True)
-    publish_confirmed(channel, "work", 3)
+    broker, channel = start_with_messages(start_broker, 3)
     assert channel.get("work", no_ack=False) is not None
     channel.send(Basic.Ack(1))
     channel.publish(b"3", "work", properties=PERSISTENT)

@@ -44,6 +44,16 @@ def channel(broker: BrokerProcess) -> Iterator[RawChannel]:
         yield client.open().channel(1)
 
 
+def take_and_give_back(channel: RawChannel, queue: str, count: int) -> None:
+    """Consume so many messages, and requeue them all."""
+    channel.call(Basic.Qos(prefetch_count=count))
+    tag = channel.consume(queue)
+    for _ in range(count):
+        channel.deliver()
+    channel.call(Basic.Cancel(consumer_tag=tag))
+    channel.send(Basic.Nack(delivery_tag=count, multiple=True, requeue=True))
+
+
 def fill(
     channel: RawChannel, *queues: str, count: int = COUNT, properties: Basic.Properties = PERSISTENT, first: int = 0
 ) -> None:
@@ -132,12 +142,7 @@ def test_gets_on_several_channels_are_answered_in_order(broker: BrokerProcess, c
 def test_what_is_requeued_is_again_in_its_place(channel: RawChannel) -> None:
     channel.declare_queue("q", durable=True)
     fill(channel, "q")
-    channel.call(Basic.Qos(prefetch_count=1000))
-    tag = channel.consume("q")
-    for _ in range(1000):
-        channel.deliver()
-    channel.call(Basic.Cancel(consumer_tag=tag))
-    channel.send(Basic.Nack(delivery_tag=1000, multiple=True, requeue=True))
+    take_and_give_back(channel, "q", 1000)
     assert take_all(channel, "q") == list(range(COUNT))
 
 
@@ -264,12 +269,7 @@ def test_single_active_consumer_and_deliveries_that_are_counted(channel: RawChan
     arguments = {"x-single-active-consumer": True, "x-delivery-limit": 3}
     channel.declare_queue("q", durable=True, arguments=arguments)
     fill(channel, "q")
-    channel.call(Basic.Qos(prefetch_count=500))
-    tag = channel.consume("q")
-    for _ in range(500):
-        channel.deliver()
-    channel.call(Basic.Cancel(consumer_tag=tag))
-    channel.send(Basic.Nack(delivery_tag=500, multiple=True, requeue=True))
+    take_and_give_back(channel, "q", 500)
     channel.call(Basic.Qos(prefetch_count=100))
     channel.consume("q")
     for number in range(COUNT):

@@ -336,7 +336,7 @@ class JournalRun:
         fetch = Fetch()
         for number, place in wanted:
             size = self.chance.choice([place.size, 0, 500])
-            fetch.want(number, (place.segment << 32) + place.offset // UNIT_SIZE, size)
+            fetch.add(number, (place.segment << 32) + place.offset // UNIT_SIZE, size)
         self.fetch_count += len(wanted)
         self.trace.note(f"fetch {[number for number, _ in wanted]} {self.journal.fetch(fetch)}")
 

@@ -13,7 +13,7 @@ ALLOWED = {
     # The seams themselves.
     "storage/machine.py",
     "storage/committer.pyx",
-    "storage/fetcher.pyx",
+    "storage/worker.pyx",
     "broker/clock.pyx",
     # What tells the time to people, and names that are to be guessed by nobody: nothing else comes of them.
     "broker/hooks/event_properties.py",

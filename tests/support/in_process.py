@@ -171,9 +171,13 @@ class InProcessBroker:
     def turns(self) -> None:
         """Let the event loop go on until it has nothing to do."""
         while self.loop.ready or self.loop.ring():
-            ready, self.loop.ready = self.loop.ready, []
-            for callback in ready:
-                callback()
+            self.pass_turn()
+
+    def pass_turn(self) -> None:
+        """Let the event loop make the calls that have gathered, and none that come meanwhile."""
+        ready, self.loop.ready = self.loop.ready, []
+        for callback in ready:
+            callback()
 
     def settle(self) -> None:
         """Let everything be done that is under way, commits and reading included."""

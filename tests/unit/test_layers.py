@@ -69,6 +69,17 @@ def test_imports_point_one_way(path: Path) -> None:
     assert imported <= ALLOWED[package]
 
 
+def test_only_the_server_knows_sessions() -> None:
+    """What sessions use must not use them: a session is handed over where one is needed."""
+    importing = {
+        path.relative_to(ROOT)
+        for path in sources
+        if not path.is_relative_to(ROOT / "broker" / "session")
+        and re.search(r"^[ \t]*(from|import)[ \t]+broker\.session\b", path.read_text(), re.MULTILINE)
+    }
+    assert importing == {Path("broker/server.py")}
+
+
 @pytest.mark.parametrize("path", sources, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_has_one_idea(path: Path) -> None:
     if str(path.relative_to(ROOT)) not in GENERATED:

@@ -64,7 +64,7 @@ def declare(channel: Any, method: QueueDeclare) -> None:
         check_permission(channel, "configure", resource, name)
         # An exclusive queue goes with its connection, so it is never durable, as in RabbitMQ.
         durable = method.durable and not method.exclusive
-        queue = vhost.queues.get(name)
+        queue = vhost.look_up_queue(name)
         if queue is not None:
             if method.exclusive != (queue.exclusive_owner is not None):
                 raise _locked(channel, queue)
@@ -180,7 +180,7 @@ def bind(channel: Any, method: QueueBind) -> None:
 def unbind(channel: Any, method: QueueUnbind) -> None:
     """Remove a binding; one that is not there is removed already."""
     queue_name, exchange_name, key = _binding(channel, method)
-    exchange, queue = channel.vhost.exchanges.get(exchange_name), channel.vhost.queues.get(queue_name)
+    exchange, queue = channel.vhost.exchanges.get(exchange_name), channel.vhost.look_up_queue(queue_name)
     batch = 0
     if exchange is not None and queue is not None:
         binding = Binding(exchange, queue, key, dict(method.arguments))
@@ -218,7 +218,7 @@ def delete(channel: Any, method: QueueDelete) -> None:
     name = named_queue(channel, method.queue)
     resource = queue_resource(channel, name)
     check_permission(channel, "configure", resource, name)
-    queue = vhost.queues.get(name)
+    queue = vhost.look_up_queue(name)
     count, batch = 0, 0
     if queue is not None:
         check_exclusive_access(channel, queue)
