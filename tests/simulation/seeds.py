@@ -14,6 +14,9 @@ from tests.simulation.journal_run import JournalRun
 RUNS: dict[str, type[JournalRun] | type[BrokerRun]] = {"journal": JournalRun, "broker": BrokerRun}
 CHUNK_SIZE = 20
 
+CHUNKS_PER_PROCESS = 25
+"""A broker that crashed in the middle of things is never taken apart, and stays in the memory of its process."""
+
 
 class Outcome(NamedTuple):
     """How a seed ended: ``problem`` is empty where every promise was kept."""
@@ -43,7 +46,7 @@ def run_seed(case: tuple[str, int]) -> Outcome:
 
 def run_seeds(cases: Iterable[tuple[str, int]], processes: int) -> Iterable[Outcome]:
     """Run seeds in some processes, and hand out the outcomes as they come."""
-    with multiprocessing.get_context("fork").Pool(processes, be_quiet) as pool:
+    with multiprocessing.get_context("fork").Pool(processes, be_quiet, maxtasksperchild=CHUNKS_PER_PROCESS) as pool:
         yield from pool.imap_unordered(run_seed, cases, CHUNK_SIZE)
 
 

@@ -89,7 +89,7 @@ class Records:
         for index in indexes:
             number, offset = self.places[index]
             size = len(self.payloads[index]) if hint is None else hint
-            fetch.want(index, (number << 32) + offset // UNIT_SIZE, size)
+            fetch.add(index, (number << 32) + offset // UNIT_SIZE, size)
         self.journal.add_sources(fetch)
         return fetch
 
