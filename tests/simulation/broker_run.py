@@ -1,10 +1,12 @@
 """A virtual host and its clients through several lives on a simulated machine."""
 
+import math
 import random
 import sys
 from pathlib import Path
 
 from broker import clock
+from broker.paging.read_retry import PASSING_ERRORS, ReadRetry
 from storage.errors import JournalError
 from storage.options import JournalOptions
 from tests.simulation.broker_damage import RecordDamage
@@ -39,6 +41,7 @@ ROLES: tuple[type[ModelledClient], ...] = (Publisher, Publisher, Publisher, Cons
 SLEEPS_MS = (0, 0, 1, 20, 500, 4000)
 MESSAGE_MEMORIES_BYTES = (sys.maxsize, sys.maxsize, 300, 2000, 20_000)
 PIECE_SIZES = (1, 7, 100, 5000, 1 << 18)
+SCARCITIES = (0.0, 0.0, 0.2, 0.7)
 
 
 class BrokerRun:
@@ -54,6 +57,7 @@ class BrokerRun:
             self.chance.choice(SEGMENT_SIZES), self.chance.choice(SEGMENT_SIZES), self.chance.randrange(3)
         )
         self.memory_bytes = random.Random(f"memory {seed}").choice(MESSAGE_MEMORIES_BYTES)
+        self.scarcity_chance = self.disk.scarcity_chance = random.Random(f"scarcity {seed}")
         self.model = BrokerModel(DEAD_LETTER_QUEUES, ["transient"])
         self.time_ms = BEGINNING_MS
         self.errors_before = 0
@@ -69,8 +73,10 @@ class BrokerRun:
             self.trace.note(f"{self.weather} {self.options}, {self.memory_bytes} bytes for messages")
             for _ in range(self.chance.randint(1, LIVES_MAX)):
                 self.disk.faults = self.weather.faults(self.chance, self.disk.operation_count)
+                self.disk.scarcity = self.scarcity_chance.choice(SCARCITIES)
                 self.live(self.chance.randrange(1, self.chance.choice(STEPS_MAX)))
             self.disk.faults = Faults()
+            self.disk.scarcity = 0.0
             if self.weather.rots:
                 self.damage = RecordDamage(self.disk, DIRECTORY, self.model)
                 self.strike(self.damage)
@@ -92,7 +98,10 @@ class BrokerRun:
         except JournalError as error:
             raise Violation(f"a start is refused only where something is damaged: {error}") from error
         except OSError as error:
-            demand(self.disk.is_off or self.disk.error_count > 0, f"nothing fails of itself: {error}")
+            demand(
+                self.disk.is_off or self.disk.error_count > 0 or error.errno in PASSING_ERRORS,
+                f"nothing fails of itself: {error}",
+            )
             self.machine.crash()
             self.rest()
             return
@@ -164,7 +173,17 @@ class BrokerRun:
         if not progress and self.machine.wait_out_stalls():
             self.set_clock()
             return True
-        return progress
+        return progress or self.wait_for_retry()
+
+    def wait_for_retry(self) -> bool:
+        """Let time pass until the broker reads again what it could not read. Returns whether there is anything."""
+        for alarm in self.broker.loop.alarms:
+            if isinstance(getattr(alarm.callback, "__self__", None), ReadRetry) and not alarm.cancelled:
+                self.trace.note("waits to read again")
+                self.machine.now_ms = max(self.machine.now_ms, math.ceil(alarm.at_ms))
+                self.set_clock()
+                return True
+        return False
 
     def turn(self) -> bool:
         loop = self.broker.loop

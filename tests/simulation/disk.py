@@ -118,6 +118,7 @@ class SimulatedDisk:
     """A ``Filesystem``. ``meanwhile`` is called before each operation.
 
     ``refused`` are the places (name, offset, size) that it once did not give back to who read piece by piece.
+    ``scarcity`` is how likely who reads records back lacks a descriptor, or memory, which ``lack_count`` counts.
     """
 
     def __init__(self, chance: random.Random) -> None:
@@ -137,6 +138,9 @@ class SimulatedDisk:
         self.directories = {"/"}
         self.durable_directories = {"/"}
         self.refused: list[tuple[str, int, int]] = []
+        self.scarcity = 0.0
+        self.scarcity_chance = random.Random(0)
+        self.lack_count = 0
 
     # What happens to it
 
@@ -194,6 +198,12 @@ class SimulatedDisk:
         """Forget a file, as if somebody had removed it."""
         del self.names[name]
         self.durable_names.pop(name, None)
+
+    def lack(self, error: int) -> None:
+        """Raise OSError where there is too little of something that comes back."""
+        if self.scarcity and self.scarcity_chance.random() < self.scarcity:
+            self.lack_count += 1
+            raise OSError(error, "for the time being")
 
     def _step(self, operation: str, takes_room: bool = True) -> None:
         """Count an operation, or raise OSError where it fails; for want of room only if it needs any."""
@@ -362,9 +372,11 @@ class CommitDisk(PythonDisk):
         self.disk.sync(descriptor)
 
     def on_open(self, path: str) -> int:
+        self.disk.lack(errno.EMFILE)
         return self.disk.open_for_reading(Path(path))
 
     def on_read(self, descriptor: int, size: int, offset: int) -> bytes:
+        self.disk.lack(errno.ENOMEM)
         return self.disk.read_at(descriptor, size, offset)
 
     def on_close(self, descriptor: int) -> None:

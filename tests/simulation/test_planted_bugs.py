@@ -8,7 +8,9 @@ import pytest
 
 from broker.durability import replay, vhost_state
 from broker.durability.queue_log import RECORD_KINDS, decode_publish
+from broker.paging import pager
 from broker.paging.pager import Pager
+from broker.paging.read_retry import ReadRetry
 from broker.queueing.ready import PagedMessage
 from broker.session.transaction import Transaction
 from broker.vhost import VirtualHost
@@ -274,6 +276,16 @@ def test_messages_that_come_back_in_another_order(monkeypatch):
 def test_damaged_messages_that_nobody_counts(monkeypatch):
     monkeypatch.setattr(Pager, "give_up", lambda *_: None)
     assert found(BrokerRun, ROTTING, "what is missing is counted")
+
+
+def test_messages_that_are_given_up_for_want_of_descriptors(monkeypatch):
+    monkeypatch.setattr(pager, "PASSING_ERRORS", frozenset())
+    assert found(BrokerRun, CALM, "what is not damaged can be read")
+
+
+def test_reading_that_is_not_tried_again(monkeypatch):
+    monkeypatch.setattr(ReadRetry, "_schedule", lambda _: None)
+    assert found(BrokerRun, CALM, "what was confirmed and not settled is there")
 
 
 def test_confirms_that_lose_patience_with_a_stalled_sync(monkeypatch):
