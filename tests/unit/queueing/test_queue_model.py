@@ -477,8 +477,10 @@ class PagingMachine(Machine):
     delete_policy = None
 
     def lasting(self, definition: dict[str, Any], receives_dead_letters: bool = False) -> dict[str, Any]:
-        """What expires in the moment in which it could be delivered does so while it is being read."""
-        its = definition | ({"message-ttl": TICK_MS} if definition.get("message-ttl") == 0 else {})
+        """What expires in the moment in which it could be delivered does so while it is being read: not in that one."""
+        its = dict(definition)
+        if "message-ttl" in its:
+            its["message-ttl"] += TICK_MS // 2
         without = set(LIMITS) if receives_dead_letters else set()
         if "delayed" in its or "redelivery-delay" in its:
             without.add("max-priority")
