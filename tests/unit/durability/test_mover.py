@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from pamqp.commands import Basic
 
 from broker.durability.mover import EvacuationMover
@@ -27,7 +28,10 @@ def pass_through(broker: InProcessBroker, channel: RawChannel, number: int) -> N
         broker.settle()
 
 
-def test_what_becomes_of_a_message_while_its_copy_is_written_is_kept_for_the_copy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settled", [False, True], ids=["came back", "settled"])
+def test_what_becomes_of_a_message_while_its_copy_is_written_is_kept_for_the_copy(
+    tmp_path: Path, settled: bool
+) -> None:
     broker = InProcessBroker(tmp_path, options=JournalOptions(SEGMENT_SIZE, SEGMENT_SIZE, 1))
     journal = broker.vhost.journal.journal
     channel = broker.connect().channel()
@@ -52,8 +56,9 @@ def test_what_becomes_of_a_message_while_its_copy_is_written_is_kept_for_the_cop
     channel.publish(KEPT, "kept", properties=PERSISTENT)
     pass_through(broker, channel, 4)
     message = channel.get("counted", no_ack=False)
-    channel.send(Basic.Nack(message.method.delivery_tag, requeue=True))
-    pass_through(broker, channel, 5)
+    tag = message.method.delivery_tag
+    channel.send(Basic.Ack(tag) if settled else Basic.Nack(tag, requeue=True))
+    broker.turns()
     mover.written(EVERYTHING)
     assert mover.end()
     assert segment.live == 0
@@ -61,5 +66,7 @@ def test_what_becomes_of_a_message_while_its_copy_is_written_is_kept_for_the_cop
     pass_through(broker, channel, 8)
     broker.crash()
     broker.start()
-    assert broker.vhost.queues["counted"].delivery_count(1) == 1
+    queue = broker.vhost.queues["counted"]
+    assert queue.ready_count() == (0 if settled else 1)
+    assert queue.delivery_count(1) == (0 if settled else 1)
     broker.stop()
