@@ -361,7 +361,7 @@ cdef class EvacuationMover:
         if part is not None:
             if part.relocate(copy.position, copy.old_location, copy.location, copy.share_units):
                 copy.before.release(copy.old_share_units)
-                return 0
+                return self._take_over(copy)
             message = part.message_at(copy.position)
         elif not copy.is_volatile:
             by_position = self.owner.unacked.get(copy.number)
@@ -372,12 +372,19 @@ cdef class EvacuationMover:
             message.segment = copy.after
             message.offset_units = <unsigned int>copy.location
             message.share_units = copy.share_units
-            return 0
+            return self._take_over(copy)
         copy.after.release(copy.share_units)
         if not copy.is_volatile:
             # Whatever becomes of the message, or has become of it meanwhile, is to be kept for the copy as well.
             self.owner.note(copy.after)
             copy.after.supersede()
+        return 0
+
+    cdef int _take_over(self, Copy copy) except -1:
+        """Keep for a copy what became of its message while it was written: that it was delivered, or came back."""
+        if not copy.is_volatile:
+            copy.after.settled_sequence = self.owner.journal.sequence
+            self.owner.note(copy.after)
         return 0
 
     def end(self):

@@ -15,6 +15,7 @@ from tests.support.raw_client import Message, RawChannel
 SEGMENT_SIZE = 1 << 14
 PERSISTENT = b"\x10\x00\x02"
 PATIENCE_S = 20.0
+HOUR_MS = 3_600_000
 
 
 class Small(InProcessBroker):
@@ -85,13 +86,15 @@ def tag_of(message: Message) -> int:
     return tag
 
 
-def leave_one_in_each_segment(broker: Small, channel: RawChannel, queue: str, count: int) -> dict[int, bytes]:
+def leave_one_in_each_segment(
+    broker: Small, channel: RawChannel, queue: str, count: int, body_size: int = 200
+) -> dict[int, bytes]:
     """Have messages come and go until ``count`` segments were filled; one of each stays unacknowledged."""
     kept: dict[int, bytes] = {}
     last = number = 0
     while broker.journal.current.number <= count:
         number += 1
-        channel.publish(b"%d " % number + bytes(200), queue, properties=PERSISTENT)
+        channel.publish(b"%d " % number + bytes(body_size), queue, properties=PERSISTENT)
         message = get(channel, queue)
         if broker.journal.current.number != last:
             last = broker.journal.current.number
@@ -142,6 +145,33 @@ def test_how_often_a_message_came_back_is_moved_with_it(broker):
     broker.start()
     assert broker.vhost.queues["q"].delivery_count(1) == 3
     assert [redelivered for _, _, redelivered in broker.vhost.queues["q"].entries(0, 10)] == [True]
+
+
+def test_what_was_settled_behind_its_copy_stays_settled_while_the_original_is_there(broker):
+    """A message that waits to come again is not moved, and so the segment stays from which others were."""
+    channel = open_channel(broker, "q", "passing")
+    channel.declare_queue("waiting", durable=True, arguments={"x-redelivery-delay": HOUR_MS})
+    channel.publish(b"waits", "waiting", properties=PERSISTENT)
+    channel.send(Basic.Nack(tag_of(get(channel, "waiting")), requeue=True))
+    channel.publish(b"moved", "q", properties=PERSISTENT)
+    moved = get(channel, "q")
+    first = broker.journal.current.number
+    kept = leave_one_in_each_segment(broker, channel, "passing", first + 12, body_size=1000)
+    broker.until(lambda: broker.journal.compacted_bytes > 0)
+    assert first in broker.journal.sealed_segments()
+    for tag in (tag_of(moved), *kept):
+        channel.send(Basic.Ack(tag))
+    end = broker.journal.current.number + 6
+    while broker.journal.current.number < end:
+        channel.publish(bytes(2000), "passing", properties=PERSISTENT)
+        channel.send(Basic.Ack(tag_of(get(channel, "passing"))))
+        broker.go_on()
+    broker.settle()
+    broker.crash()
+    broker.start()
+    assert broker.bodies("q") == []
+    assert broker.bodies("passing") == []
+    assert [entry[0] for entry in broker.vhost.queues["waiting"].waiting_entries(0, 10)] == [1]
 
 
 def test_a_stuck_backlog_is_not_copied_for_what_passes_behind_it(broker):
