@@ -27,6 +27,8 @@ cdef class Backlog:
     cdef list _levels
     cdef int _top
     cdef bint _expiries_missing
+    cdef list _unnoted
+    cdef unsigned long long _unnoted_from
     # Of the message that take_first() or remove() returned last.
     cdef readonly unsigned long long taken_position
     cdef readonly bint taken_redelivered
@@ -42,6 +44,7 @@ cdef class Backlog:
     cpdef bint first_is_paged(self)
     cpdef list parts(self)
     cdef ReadyMessages part_of(self, unsigned long long position)
+    cpdef bint note_expiries(self, Py_ssize_t count_max) except -1
     cpdef int adopt(self, ReadyMessages messages, unsigned long long size_bytes) except -1
     cpdef object take_head(self, bint unread)
     cpdef object remove(self, unsigned long long position)

@@ -57,18 +57,63 @@ class Backlog:
         self._top = 0
         # Whether messages are paged out of which nobody has noted when they expire.
         self._expiries_missing = False
+        # Parts of whose messages it is still to be noted when they expire, the last from a position on.
+        self._unnoted: list[ReadyMessages] = []
+        self._unnoted_from = 0
         self.taken_position = 0
         self.taken_redelivered = False
 
-    def suits(self, settings: QueueSettings) -> bool:
-        """Return whether this is as it has to be for ``settings``."""
-        group_header = None if self.groups is None else self.groups.header_name.decode("utf-8", "surrogateescape")
-        return (
-            self.max_priority == settings.max_priority
-            and self.message_ttl_ms == (-1 if settings.message_ttl_ms is None else settings.message_ttl_ms)
-            and self.delayed == settings.delayed
-            and group_header == settings.group_header
+    @classmethod
+    def for_settings(cls, settings: QueueSettings, budget: MemoryBudget) -> "Backlog":
+        """Return an empty one as it has to be for ``settings``."""
+        return cls(
+            max_priority=settings.max_priority,
+            message_ttl_ms=-1 if settings.message_ttl_ms is None else settings.message_ttl_ms,
+            delayed=settings.delayed,
+            group_header=settings.group_header,
+            budget=budget,
         )
+
+    def follow(self, settings: QueueSettings) -> bool:
+        """Become as it has to be for ``settings``; return False if that takes another one, as ``take_over`` makes."""
+        group_header = None if self.groups is None else self.groups.header_name.decode("utf-8", "surrogateescape")
+        if self.max_priority != settings.max_priority or group_header != settings.group_header:
+            return False
+        message_ttl_ms = -1 if settings.message_ttl_ms is None else settings.message_ttl_ms
+        if self.message_ttl_ms != message_ttl_ms or self.delayed != settings.delayed:
+            self.message_ttl_ms = message_ttl_ms
+            self.delayed = settings.delayed
+            self.expiries.clear()
+            if self.groups is not None:
+                for position, message, _ in self.groups.everything():
+                    self._note_expiry(message, position)
+            self._unnoted = self.parts()
+            self._unnoted_from = 0
+            self._expiries_missing = True
+        return True
+
+    def take_over_ready(self, messages: ReadyMessages, size_bytes: cython.ulonglong) -> None:
+        """Take over what was ready in a queue that had none, in one go if it stays in the same order."""
+        if self.max_priority == 0 and self.groups is None:
+            self.adopt(messages, size_bytes)
+            if self.message_ttl_ms >= 0:
+                self._unnoted = [messages]
+            return
+        while True:
+            message = messages.take_any()
+            if message is None:
+                break
+            self.offer(message, messages.taken_position, messages.taken_redelivered)
+
+    def take_over(self, before: "Backlog") -> None:
+        """Take over everything that was in another one."""
+        if self.groups is not None and before.groups is not None:
+            self.groups.inherit(before.groups)
+        for position, message, redelivered in sorted(before.ready(), key=itemgetter(0)):
+            self.offer(message, position, redelivered)
+        for position, message, redelivered, not_before_ms in before.waiting.everything():
+            self.delay(message, position, redelivered, not_before_ms)
+        self._inherit_expiries(before)
 
     # Coming and going
 
@@ -251,7 +296,7 @@ class Backlog:
             self._insert(message, position, part.taken_redelivered)
 
     def adopt(self, messages: ReadyMessages, size_bytes: cython.ulonglong) -> int:
-        """Take over messages that are ready and paged out, as long as there are no others."""
+        """Take over messages that are ready, of which those paged out may expire, as long as there are no others."""
         self._levels[0] = messages
         self.count = messages.length()
         self.size_bytes = size_bytes
@@ -267,6 +312,8 @@ class Backlog:
         self._levels = [None] * (self.max_priority + 1)
         self._top = 0
         self._expiries_missing = False
+        self._unnoted = []
+        self._unnoted_from = 0
 
     def _is_paged(self, position: cython.ulonglong) -> bool:
         part: ReadyMessages
@@ -340,7 +387,23 @@ class Backlog:
                     self.expiries.push(due_ms, position)
         return 0
 
-    def inherit_expiries(self, before: "Backlog") -> None:
+    def note_expiries(self, count_max: cython.Py_ssize_t) -> bool:
+        """Note when messages expire of which that has changed, up to so many; return whether there are more."""
+        part: ReadyMessages
+        while self._unnoted and count_max > 0:
+            part = self._unnoted[-1]
+            found = part.entries(self._unnoted_from, count_max)
+            for position, message, _ in found:
+                self._note_expiry(message, position)
+            if len(found) < count_max:
+                self._unnoted.pop()
+                self._unnoted_from = 0
+            else:
+                self._unnoted_from = position + 1
+            count_max -= len(found)
+        return bool(self._unnoted)
+
+    def _inherit_expiries(self, before: "Backlog") -> None:
         """Take over when messages that are paged out expire, as far as the time to live is as it was."""
         if before.message_ttl_ms == self.message_ttl_ms:
             for position, due_ms in before.expiries.times_between(0, (1 << 64) - 1).items():

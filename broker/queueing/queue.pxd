@@ -24,6 +24,7 @@ cdef class Queue(QueueContents):
     cdef readonly Py_ssize_t unacked_count
     cdef readonly object turn
     cdef bint _pages_wanted
+    cdef bint _step_wanted
     cdef readonly object settings
     cdef public object deduplicator
     cdef readonly int gate           # see broker.routing.gate
@@ -56,6 +57,8 @@ cdef class Queue(QueueContents):
     cdef Backlog _manage(self)
     cdef int _after_arrival(self) except -1
     cdef int _drop_overflow(self) except -1
+    cdef int _go_on_later(self) except -1
+    cdef int _note_expiries(self) except -1
     cdef int _expire(self, unsigned long long now, int count_max) except -1
     cdef int _want_pages(self) except -1
     cdef int _read_ahead(self) except -1

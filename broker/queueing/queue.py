@@ -1,6 +1,5 @@
 """The queue: what is ready, who consumes, and how one meets the other."""
 
-from operator import itemgetter
 from typing import Any
 
 import cython
@@ -23,8 +22,11 @@ if not cython.compiled:
 # How many messages one call of wake() hands over, so that a long backlog does not hold up the event loop.
 WAKE_COUNT_MAX = 2048
 
-# How many messages one call of on_due() takes in hand, for the same reason.
+# How many messages one call takes in hand for which something is due or has changed, for the same reason.
 DUE_COUNT_MAX = 2048
+
+# How many messages one that arrives may push out of a queue that is far too long.
+ARRIVAL_DROPS_MAX = 16
 
 # How many of its first messages a queue that is being consumed should have in memory.
 READ_AHEAD_COUNT_MIN = 4096
@@ -85,6 +87,7 @@ class Queue(QueueContents):
         self.timer_due_ms = 0
         self._starved = True
         self._pages_wanted = False
+        self._step_wanted = False
         self._next_position = 1
         self._unused_since_ms = now_ms()
         self.taken_position = 0
@@ -112,26 +115,17 @@ class Queue(QueueContents):
             is_kept = self.log is not None and self.host.keeps_history
             self.gate = STAMPS if settings.is_timed or is_kept else OPEN
         if self._backlog is None:
-            if self._needs_backlog():
+            if settings.is_managed:
                 self._rebuild_backlog()
-        elif not self._backlog.suits(settings):
+        elif not self._backlog.follow(settings):
             self._rebuild_backlog()
         if self._backlog is not None:
+            self._note_expiries()
             if cython.cast(Backlog, self._backlog).count:
                 # What waited for its group may have nothing to wait for any more.
                 self.wake()
             self._drop_overflow()
         self.ask_for_timer()
-
-    def _needs_backlog(self) -> bool:
-        settings = self.settings
-        return bool(
-            settings.is_timed
-            or settings.is_limited
-            or settings.max_priority
-            or settings.group_header is not None
-            or settings.counts_deliveries
-        )
 
     def _manage(self) -> Backlog:
         """Become a managed queue."""
@@ -140,31 +134,33 @@ class Queue(QueueContents):
         return cython.cast(Backlog, self._backlog)
 
     def _rebuild_backlog(self) -> None:
-        settings = self.settings
-        before = self._backlog
-        backlog = Backlog(
-            max_priority=settings.max_priority,
-            message_ttl_ms=-1 if settings.message_ttl_ms is None else settings.message_ttl_ms,
-            delayed=settings.delayed,
-            group_header=settings.group_header,
-            budget=self.budget,
-        )
-        if before is None:
-            while True:
-                message = self._ready.take_any()
-                if message is None:
-                    break
-                backlog.offer(message, self._ready.taken_position, self._ready.taken_redelivered)
-            self._ready_bytes = 0
+        backlog = Backlog.for_settings(self.settings, self.budget)
+        if self._backlog is not None:
+            backlog.take_over(self._backlog)
         else:
-            if backlog.groups is not None and before.groups is not None:
-                backlog.groups.inherit(before.groups)
-            for position, message, redelivered in sorted(before.ready(), key=itemgetter(0)):
-                backlog.offer(message, position, redelivered)
-            for position, message, redelivered, not_before_ms in before.waiting.everything():
-                backlog.delay(message, position, redelivered, not_before_ms)
-            backlog.inherit_expiries(before)
+            backlog.take_over_ready(self._ready, self._ready_bytes)
+            self._ready = ReadyMessages(self.budget)
+            self._ready_bytes = 0
         self._backlog = backlog
+
+    def _go_on_later(self) -> int:
+        """Go on in the next turn with what is too much for one, after a change of settings above all."""
+        if not self._step_wanted:
+            self._step_wanted = True
+            self.turn.want_step(self._go_on)
+        return 0
+
+    def _go_on(self) -> None:
+        self._step_wanted = False
+        if not self.deleted and self._backlog is not None:
+            self._note_expiries()
+            self._drop_overflow()
+            self.ask_for_timer()
+
+    def _note_expiries(self) -> int:
+        if cython.cast(Backlog, self._backlog).note_expiries(DUE_COUNT_MAX):
+            self._go_on_later()
+        return 0
 
     # Publishing
 
@@ -233,10 +229,15 @@ class Queue(QueueContents):
         backlog = self._backlog
         count_max = settings.max_length
         size_max = settings.max_length_bytes
+        # While there is far too much, others drop it turn by turn, and an arrival only makes room for itself.
+        left: cython.int = ARRIVAL_DROPS_MAX if self._step_wanted else DUE_COUNT_MAX
         while backlog.count and (
             (count_max is not None and backlog.count > count_max)
             or (size_max is not None and backlog.size_bytes > size_max)
         ):
+            if left == 0:
+                return self._go_on_later()
+            left -= 1
             message = backlog.take_head(settings.dead_letter_exchange is None)
             if message is None:
                 if backlog.first_is_paged():
@@ -512,8 +513,8 @@ class Queue(QueueContents):
                 self._deliver_managed()
                 self._drop_overflow()
             self._expire(now, DUE_COUNT_MAX)
-            if backlog.count == 0 and not len(backlog.waiting) and not self._needs_backlog() and not self.unacked_count:
-                self._backlog = None
+            if not backlog.count and not len(backlog.waiting) and not self.unacked_count:
+                self._backlog = backlog if self.settings.is_managed else None
         self.ask_for_timer()
 
     def _expire(self, now: cython.ulonglong, count_max: cython.int) -> int:

@@ -49,6 +49,17 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the queue has to know when each message was published."""
         return self.message_ttl_ms is not None or self.delayed
 
+    @property
+    def is_managed(self) -> bool:
+        """Return whether the queue does more than first in, first out, whatever its messages ask for."""
+        return bool(
+            self.is_timed
+            or self.is_limited
+            or self.max_priority
+            or self.group_header is not None
+            or self.counts_deliveries
+        )
+
     def redelivery_delay_after_ms(self, count: int) -> int:
         """Return how long a message waits that has come back ``count`` times."""
         if not self.redelivery_delay_ms:
