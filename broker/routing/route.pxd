@@ -30,4 +30,5 @@ cdef class RouteCache:
     cpdef clear(self)
     cdef Route _miss(self, bytes address)
     cdef _make_room(self, Py_ssize_t destinations)
+    cdef _forget(self, Route route)
     cdef _drop(self, Route route)

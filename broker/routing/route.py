@@ -131,18 +131,22 @@ class RouteCache:
             len(self._recent) >= self.routes_max // 2
             or self._recent_destinations + destinations > self.destinations_max // 2
         ):
-            for route in list(self._older.values()):
-                self._drop(route)
+            dropped = self._older
             self._older = self._recent
             self._recent = {}
             self._recent_destinations = 0
+            for route in dropped.values():
+                self._forget(route)
 
-    def _drop(self, route: Route) -> None:
+    def _forget(self, route: Route) -> None:
         route.stale = True
-        siblings = self._by_exchange[route.exchange]
+        siblings: dict[bytes, Route] = self._by_exchange[route.exchange]
         del siblings[route.address]
         if not siblings:
             del self._by_exchange[route.exchange]
+
+    def _drop(self, route: Route) -> None:
+        self._forget(route)
         if self._recent.pop(route.address, None) is not None:
             self._recent_destinations -= len(route.queues)
         else:

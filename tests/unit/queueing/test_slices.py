@@ -1,8 +1,6 @@
 """A change of its settings reaches a long queue in slices, without the event loop waiting for it."""
 
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,19 +12,6 @@ from tests.support.in_process import InProcessBroker
 from tests.support.raw_client import RawChannel
 
 LONG = 3 * DUE_COUNT_MAX + 100
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[InProcessBroker]:
-    broker = InProcessBroker(tmp_path)
-    yield broker
-    assert broker.errors == []
-    broker.stop()
-
-
-@pytest.fixture
-def channel(broker: InProcessBroker) -> RawChannel:
-    return broker.connect().channel(1)
 
 
 def fill(channel: RawChannel, broker: InProcessBroker, count: int = LONG, **arguments: Any) -> Queue:

@@ -1,8 +1,6 @@
 """What is much for one turn of the event loop is done in several, and nobody can tell."""
 
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from pamqp.commands import Basic, Confirm, Connection, Exchange, Queue
@@ -15,14 +13,6 @@ from tests.support.in_process import InProcessBroker, InProcessClient
 from tests.support.raw_client import RawChannel, content, frame, method_payload
 
 MANY = 2 * QUEUES_PER_TURN_MAX + 50
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[InProcessBroker]:
-    broker = InProcessBroker(tmp_path)
-    yield broker
-    assert broker.errors == []
-    broker.stop()
 
 
 def declare_many(client: InProcessClient, count: int = MANY, prefix: str = "q") -> RawChannel:
