@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import socket
 import tempfile
 import threading
 import time
@@ -144,13 +145,14 @@ def main() -> None:
         lasting = come_and_go(broker.port, arguments.seconds)
         say(step="compact under load", lag=lag.since(), disk_bytes=journal_bytes(directory))
         living = (lasting + GOING_LENGTH) * (BODY_SIZE_BYTES + RECORD_OVERHEAD_BYTES)
-        allowed = int(1.5 * living) + 2 * SEGMENT_SIZE_BYTES
+        # And the file that is ready for the next segment.
+        allowed = int(1.5 * living) + 3 * SEGMENT_SIZE_BYTES
         begin = time.monotonic()
         while (used := journal_bytes(directory)) > allowed and time.monotonic() < begin + SETTLED_TIMEOUT_S:
             time.sleep(POLL_S)
         settled_s = round(time.monotonic() - begin, 1)
         say(step="disk", lag=lag.since(), living=living, allowed=allowed, disk_bytes=used, after_s=settled_s)
-        holder.socket.close()
+        holder.socket.shutdown(socket.SHUT_RDWR)
     finally:
         broker.stop()
         remove(directory)
