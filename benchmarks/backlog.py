@@ -3,8 +3,9 @@
 usage: python -m benchmarks.backlog [--count 20000000] [--body 100] [--message-memory-bytes 0] [--no-restart | --kill]
        [--directory PATH]
 
-Persistent messages, confirmed with at most so many in flight as ``WINDOW_LENGTH``. After they are published the broker
-is restarted and the queue is drained; then a publisher and a consumer work at once, which is the rate to compare with.
+Persistent messages, confirmed with at most so many in flight as ``WINDOW_LENGTH``. Some more go to an empty queue then,
+which tells a backlog that costs time from a machine that has become slower. After that the broker is restarted and the
+queue is drained; then a publisher and a consumer work at once, which is the rate to compare with.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from benchmarks.brokers import Haypile, cpu_seconds, remove, resident_bytes
 from benchmarks.generator import ACK_FRAME, FRAME_MAX_BYTES, QUEUE, READ_SIZE_BYTES, Client
 from benchmarks.queues import say
 from protocol.amqp.codec import encode_method
-from protocol.amqp.methods import BasicConsume, BasicDeliver, BasicPublish, BasicQos, ConfirmSelect, QueueDeclare
+from protocol.amqp.methods import (
+    BasicConsume,
+    BasicDeliver,
+    BasicPublish,
+    BasicQos,
+    ConfirmSelect,
+    QueueDeclare,
+    QueueDelete,
+)
 from protocol.amqp.properties import BasicProperties, encode_properties
 from protocol.amqp.writer import OutputBuffer
 
@@ -33,6 +42,7 @@ SETTLING_S = 3.0
 RESTART_TIMEOUT_S = 1800
 ANSWER_TIMEOUT_S = 120
 TAG = "benchmark"
+BESIDE = QUEUE + "-beside"
 ACK_SIZE = ACK_FRAME.size
 BASIC_ACK = (60, 80)
 
@@ -73,14 +83,14 @@ def highest_tag(client: Client, confirmed: int) -> int:
     return confirmed
 
 
-def publish(port: int, count: int, body_size: int, report: Report) -> None:
+def publish(port: int, count: int, body_size: int, report: Report, queue: str = QUEUE) -> None:
     """Publish ``count`` messages, rounded up to whole blocks, and wait until all are confirmed."""
     client = Client(port)
     client.socket.settimeout(ANSWER_TIMEOUT_S)
     client.call(1, ConfirmSelect())
     output = OutputBuffer()
     header = encode_properties(BasicProperties(delivery_mode=2), body_size)
-    method = encode_method(BasicPublish(routing_key=QUEUE))
+    method = encode_method(BasicPublish(routing_key=queue))
     for _ in range(BLOCK_LENGTH):
         output.content(1, method, header, bytes(body_size), FRAME_MAX_BYTES)
     block = output.take()
@@ -92,6 +102,17 @@ def publish(port: int, count: int, body_size: int, report: Report) -> None:
         else:
             confirmed = highest_tag(client, confirmed)
             report(confirmed)
+    client.socket.close()
+
+
+def beside(port: int, count: int, body_size: int) -> None:
+    """Publish to an empty queue, for comparison: disk or memory of the machine may have become slower meanwhile."""
+    client = Client(port)
+    client.call(1, QueueDeclare(queue=BESIDE, durable=True))
+    steps = Steps("publish to an empty queue", count)
+    publish(port, count, body_size, steps, BESIDE)
+    steps.end(count)
+    client.call(1, QueueDelete(queue=BESIDE))
     client.socket.close()
 
 
@@ -190,6 +211,7 @@ def main() -> None:
         steps = Steps("publish", length)
         publish(broker.port, count, arguments.body, steps)
         steps.end(count, cpu_s=round(cpu_seconds(broker.pid), 1))
+        beside(broker.port, length, arguments.body)
         time.sleep(SETTLING_S)
         grown = resident_bytes(broker.pid) - idle
         say(step="memory", idle_bytes=idle, grown_bytes=grown, bytes_per_message=round(grown / count, 1))
