@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HOT := $(shell find broker protocol storage -name '*.pxd' -o -name '*.pyx' -o -name '*.h')
 SOURCES := $(HOT) $(wildcard $(HOT:.pxd=.py))
 
-.PHONY: run test lint bench image clean build crash simulate
+.PHONY: run test lint bench image clean build crash simulate instructions
 
 $(VENV)/.installed: pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -39,6 +39,9 @@ simulate: build
 
 bench: build
 	$(BIN)/python -m benchmarks $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(PEER),--peer $(PEER))
+
+instructions: build
+	$(BIN)/python -m benchmarks.instructions --check
 
 # STORAGE_DRIVER goes to buildah by the environment: its flag of that name looks for base images elsewhere.
 image:

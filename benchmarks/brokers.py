@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ class Haypile:
     """Haypile as installed in this environment."""
 
     name = "haypile"
+    wrapper: Sequence[str] = ()
+    """What runs the broker, if it does not run by itself."""
 
     def __init__(
         self, directory: Path, settings: dict[str, str] | None = None, timeout_s: float = START_TIMEOUT_S
     ) -> None:
-        command = [sys.executable, "-m", "broker", "--data-dir", str(directory / "data")]
+        command = [*self.wrapper, sys.executable, "-m", "broker", "--data-dir", str(directory / "data")]
         command += ["--listeners", "127.0.0.1:0", "--metrics-listener", "127.0.0.1:0"]
         for name, value in (settings or {}).items():
             command += [f"--{name}", value]

@@ -89,7 +89,7 @@ class Client:
         return self.receive()
 
 
-def _publish(port: int, load: Load, seconds: float, results: Any) -> None:
+def _publish(port: int, load: Load, seconds: float, count: int, results: Any) -> None:
     client = Client(port)
     output = OutputBuffer()
     properties = BasicProperties(delivery_mode=2 if load.durable else 1)
@@ -103,7 +103,7 @@ def _publish(port: int, load: Load, seconds: float, results: Any) -> None:
         client.call(1, ConfirmSelect())
         client.socket.settimeout(10)
     published, confirmed, end = 0, 0, time.monotonic() + seconds
-    while time.monotonic() < end:
+    while published < count if count else time.monotonic() < end:
         if load.window and published + length - confirmed > load.window:
             confirmed = _last_tag(client, confirmed)
             continue
@@ -149,15 +149,18 @@ def _consume(port: int, load: Load, ready: Any, done: Any, results: Any) -> None
     results.put(("delivered", delivered))
 
 
-def run(port: int, load: Load, seconds: float) -> dict[str, float]:
-    """Publish and consume for ``seconds``; return messages and messages per second of both sides."""
+def run(port: int, load: Load, seconds: float, count: int = 0) -> dict[str, float]:
+    """Publish and consume for ``seconds``, or ``count`` messages, rounded up to whole blocks.
+
+    Returns messages per second of both sides.
+    """
     control = Client(port)
     control.call(1, QueueDelete(queue=QUEUE))
     control.call(1, QueueDeclare(queue=QUEUE, durable=load.durable))
     context = multiprocessing.get_context("spawn")
     results, ready, done = context.Queue(), context.Event(), context.Event()
     consumer = context.Process(target=_consume, args=(port, load, ready, done, results), daemon=True)
-    publisher = context.Process(target=_publish, args=(port, load, seconds, results), daemon=True)
+    publisher = context.Process(target=_publish, args=(port, load, seconds, count, results), daemon=True)
     consumer.start()
     ready.wait(30)
     publisher.start()

@@ -1,0 +1,116 @@
+"""How many instructions the broker takes for each message: what noise cannot change.
+
+usage: python -m benchmarks.instructions [--check | --record] [--scenario NAME]
+
+The broker runs under valgrind, which counts, and fixed workloads go through it over sockets as they always do. What a
+workload takes is counted twice, and the lower count holds. ``--record`` writes the counts to ``instructions.json``;
+``--check`` compares with it, and fails where a message takes ``TOLERANCE`` more than recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.brokers import Haypile, remove
+from benchmarks.generator import Load, run
+
+RECORDED = Path(__file__).with_name("instructions.json")
+TOLERANCE = 0.05
+START_TIMEOUT_S = 120.0
+RUN_TIMEOUT_S = 60.0
+ROUNDS = 2
+
+WORKLOADS = {
+    "a16": (Load(16), 200_000),
+    "a1k": (Load(1024), 50_000),
+    "b": (Load(1024, durable=True, window=1000, prefetch=1000, ack_every=10), 30_000),
+}
+
+DUMPED = re.compile(r"^(?:summary|totals):\s*(\d+)", re.MULTILINE)
+
+
+class CountedBroker(Haypile):
+    """Haypile under valgrind."""
+
+    def __init__(self, directory: Path) -> None:
+        self._dumps = directory
+        self._dumped = 0
+        self.wrapper = [
+            "valgrind",
+            "--tool=callgrind",
+            f"--callgrind-out-file={directory / 'counts'}",
+            "--quiet",
+        ]
+        super().__init__(directory, None, START_TIMEOUT_S)
+
+    def count(self) -> int:
+        """Return how many instructions were executed since the last time, on all threads."""
+        self._dumped += 1
+        control = ["callgrind_control", "--dump", str(self.pid)]
+        subprocess.run(control, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=RUN_TIMEOUT_S)
+        dump = self._dumps / f"counts.{self._dumped}"
+        found = DUMPED.findall(dump.read_text())
+        dump.unlink()
+        return int(found[-1])
+
+
+def measure(names: list[str]) -> dict[str, int]:
+    """Return the instructions for each message of some workloads."""
+    directory = Path(tempfile.mkdtemp(prefix="haypile-benchmark-"))
+    broker = CountedBroker(directory)
+    try:
+        counts = {}
+        for name in names:
+            load, count = WORKLOADS[name]
+            lowest = []
+            for _ in range(ROUNDS):
+                broker.count()
+                run(broker.port, load, RUN_TIMEOUT_S, count)
+                lowest.append(broker.count() // count)
+            counts[name] = min(lowest)
+            sys.stdout.write(json.dumps({"scenario": name, "instructions_per_message": lowest}) + "\n")
+            sys.stdout.flush()
+        return counts
+    finally:
+        broker.stop()
+        remove(directory)
+
+
+def slower(counts: dict[str, int], recorded: dict[str, int]) -> list[str]:
+    """Return the workloads that take more than they may."""
+    return [name for name, count in counts.items() if count > recorded[name] * (1 + TOLERANCE)]
+
+
+def main() -> None:
+    """Measure, and compare or record if that is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions")
+    parser.add_argument("--scenario", choices=WORKLOADS, help="only this one")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="compare with what was recorded")
+    what.add_argument("--record", action="store_true", help="write down what was measured")
+    arguments = parser.parse_args()
+    if shutil.which("valgrind") is None:
+        sys.exit("benchmarks: valgrind is not installed")
+    counts = measure([arguments.scenario] if arguments.scenario else list(WORKLOADS))
+    recorded: dict[str, int] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+    if arguments.record:
+        RECORDED.write_text(json.dumps(recorded | counts, indent=2) + "\n")
+    elif arguments.check:
+        for name, count in counts.items():
+            difference = count / recorded[name] - 1
+            sys.stdout.write(
+                f"{name:6}{count:>8} instructions a message, {recorded[name]} recorded ({difference:+.1%})\n"
+            )
+        if names := slower(counts, recorded):
+            sys.exit(f"benchmarks: more instructions a message than recorded: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    main()
