@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, TypeAlias
 
+import cython
+
 from protocol.amqp.errors import AMQPError, frame_error
 
 DEPTH_MAX = 16
@@ -84,7 +86,7 @@ class _Decoder:
         self.item_count_max = item_count_max
         self.items_left = item_count_max
 
-    def table(self, at: int, end: int, depth: int) -> dict[str, FieldValue]:
+    def table(self, at: cython.Py_ssize_t, end: cython.Py_ssize_t, depth: cython.int) -> dict[str, FieldValue]:
         if depth > DEPTH_MAX:
             raise _malformed(f"tables nested deeper than {DEPTH_MAX}")
         table: dict[str, FieldValue] = {}
@@ -98,7 +100,7 @@ class _Decoder:
             table.setdefault(name, value)
         return table
 
-    def array(self, at: int, end: int, depth: int) -> list[FieldValue]:
+    def array(self, at: cython.Py_ssize_t, end: cython.Py_ssize_t, depth: cython.int) -> list[FieldValue]:
         if depth > DEPTH_MAX:
             raise _malformed(f"arrays nested deeper than {DEPTH_MAX}")
         array = []
@@ -107,7 +109,7 @@ class _Decoder:
             array.append(item)
         return array
 
-    def value(self, at: int, end: int, depth: int) -> tuple[FieldValue, int]:
+    def value(self, at: cython.Py_ssize_t, end: cython.Py_ssize_t, depth: cython.int) -> tuple[FieldValue, int]:
         self.items_left -= 1
         if self.items_left < 0:
             raise _malformed(f"more than {self.item_count_max} fields")
@@ -146,7 +148,7 @@ class _Decoder:
             return Decimal((0, digits, -scale)), at + _DECIMAL.size
         raise _malformed(f"unknown field type {bytes((tag,))!r}")
 
-    def _sized(self, tag: int, at: int, end: int, depth: int) -> FieldValue:
+    def _sized(self, tag: cython.int, at: cython.Py_ssize_t, end: cython.Py_ssize_t, depth: cython.int) -> FieldValue:
         if tag == ord("F"):
             return self.table(at, end, depth + 1)
         if tag == ord("A"):
@@ -159,12 +161,12 @@ class _Decoder:
         except UnicodeDecodeError:
             return ByteString(octets)
 
-    def _fixed(self, form: struct.Struct, at: int, end: int) -> Any:
+    def _fixed(self, form: struct.Struct, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> Any:
         if at + form.size > end:
             raise _malformed("a field value ends outside of the table")
         return form.unpack_from(self.data, at)[0]
 
-    def _number(self, form: struct.Struct, at: int, end: int) -> float:
+    def _number(self, form: struct.Struct, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> float:
         number: float = self._fixed(form, at, end)
         # Erlang's floats are all finite, so RabbitMQ takes no other ones.
         if not math.isfinite(number):
@@ -208,7 +210,7 @@ def encode_table(table: FieldTable) -> bytes:
     return _encode_fields(table, 1)
 
 
-def _encode_fields(table: FieldTable, depth: int) -> bytes:
+def _encode_fields(table: FieldTable, depth: cython.int) -> bytes:
     if depth > DEPTH_MAX:
         raise ValueError(f"tables nested deeper than {DEPTH_MAX}")
     parts: list[bytes] = []
@@ -224,7 +226,7 @@ def _with_size(tag: bytes, octets: bytes) -> bytes:
     return tag + _SIZE.pack(len(octets)) + octets
 
 
-def _encode_value(value: FieldValue, depth: int) -> bytes:
+def _encode_value(value: FieldValue, depth: cython.int) -> bytes:
     if value is None:
         return b"V"
     if isinstance(value, bool):
@@ -251,7 +253,7 @@ def _encode_value(value: FieldValue, depth: int) -> bytes:
             raise ValueError(f"{value} is no decimal of AMQP")
         return b"D" + _DECIMAL.pack(-exponent, int("".join(map(str, digits))))
     if isinstance(value, bytes):
-        return _with_size(b"S" if isinstance(value, ByteString) else b"x", value)
+        return _with_size(b"S", bytes(value)) if isinstance(value, ByteString) else _with_size(b"x", value)
     if isinstance(value, Mapping):
         return _with_size(b"F", _encode_fields(value, depth + 1))
     if isinstance(value, list | tuple):
