@@ -67,6 +67,9 @@ cdef class Reclaimer:
         # With many segments, not all of them are looked at each time.
         if self._looks_skipped < len(self.segments) // SEGMENTS_PER_LOOK:
             self._looks_skipped += 1
+            if not journal._in_flight and journal._batch.size == 0:
+                # No commit comes that could bring the next look.
+                eventfd_write(journal.completion_fd, 1)
         elif not journal._unit_open:
             self._looks_skipped = 0
             self._look()
@@ -169,6 +172,9 @@ cdef class Reclaimer:
             return 0
         if self.compactor.step():
             eventfd_write(journal.completion_fd, 1)
+        elif not self.compactor.busy:
+            # The next segment is looked for at once.
+            self._looks_skipped = len(self.segments)
         return 0
 
     def living_bytes(self):

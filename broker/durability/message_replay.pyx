@@ -159,7 +159,12 @@ cdef class MessageReplay(Replayer):
         queue.delivered_position = max(queue.delivered_position, delivered_position)
         for first, last in ranges:
             queue.next_position = max(queue.next_position, last + 1)
-            if queue.messages.drop_between(first, last, self._segments) and queue.returns:
+            if not queue.messages.drop_between(first, last, self._segments) or not queue.returns:
+                continue
+            if last - first < len(queue.returns):
+                for position in range(first, last + 1):
+                    queue.returns.pop(position, None)
+            else:
                 queue.returns = {at: held for at, held in queue.returns.items() if not first <= at <= last}
         return 0
 

@@ -13,5 +13,5 @@ cdef class DueHeap:
     cdef int push(self, unsigned long long due_ms, unsigned long long position) except -1
     cdef unsigned long long pop(self) noexcept
     cdef unsigned long long first_position(self) noexcept
-    cdef list due_positions(self, unsigned long long now, Py_ssize_t count_max)
+    cpdef list due_positions(self, unsigned long long now, Py_ssize_t count_max)
     cdef void clear(self) noexcept

@@ -12,14 +12,15 @@ class DueHeap:
     def take(self) -> tuple[int, int] | None:
         """Take out the earliest time with its position."""
 
+    def due_positions(self, now: int, count_max: int) -> list[int]:
+        """Return the positions of up to ``count_max`` entries that are due, the earliest first; they stay."""
+
     # The same for compiled callers, without the cost of a Python call.
     def length(self) -> int: ...
     def first_due_ms(self) -> int:
         """Return the earliest time, 0 when there is none."""
     def first_position(self) -> int:
         """Return the position with the earliest time, 0 when there is none."""
-    def due_positions(self, now: int, count_max: int) -> list[int]:
-        """Return the positions of up to ``count_max`` entries that are due, in no order; they stay."""
     def push(self, due_ms: int, position: int) -> int: ...
     def pop(self) -> int: ...
     def clear(self) -> None: ...

@@ -1,5 +1,7 @@
 """A heap of times and positions: what is due first."""
 
+from heapq import heappop, heappush
+
 from libc.stdlib cimport free, realloc
 
 cdef enum:
@@ -27,17 +29,19 @@ cdef class DueHeap:
     cdef unsigned long long first_position(self) noexcept:
         return self.heap[0].position if self.count else 0
 
-    cdef list due_positions(self, unsigned long long now, Py_ssize_t count_max):
-        """Return the positions of up to ``count_max`` entries that are due, in no order; they stay."""
-        cdef list places = [0] if self.count and self.heap[0].due_ms <= now else []
+    cpdef list due_positions(self, unsigned long long now, Py_ssize_t count_max):
+        """Return the positions of up to ``count_max`` entries that are due, those that are due first; they stay."""
+        cdef list places = []
         cdef list found = []
-        cdef Py_ssize_t place, child
+        cdef Py_ssize_t place = 0, child
+        if self.count and self.heap[0].due_ms <= now:
+            places.append((self.heap[0].due_ms, self.heap[0].position, 0))
         while places and len(found) < count_max:
-            place = places.pop()
-            found.append(self.heap[place].position)
+            _, position, place = heappop(places)
+            found.append(position)
             for child in range(2 * place + 1, min(2 * place + 3, self.count)):
                 if self.heap[child].due_ms <= now:
-                    places.append(child)
+                    heappush(places, (self.heap[child].due_ms, self.heap[child].position, child))
         return found
 
     cdef int push(self, unsigned long long due_ms, unsigned long long position) except -1:

@@ -131,6 +131,31 @@ def test_one_old_message_in_each_segment(broker):
         assert broker.journal.log_bytes < 8 * SEGMENT_SIZE
 
 
+def test_hundreds_of_segments_go_while_nothing_is_written(broker):
+    channel = open_channel(broker, "q")
+    for number in range(1200):
+        channel.publish(b"%d " % number + bytes(SEGMENT_SIZE // 4), "q", properties=PERSISTENT)
+        broker.go_on()
+    assert broker.journal.current.number > 300
+    channel.call(Queue.Purge(queue="q"))
+    broker.until(lambda: broker.journal.log_bytes <= SEGMENTS_BEYOND * SEGMENT_SIZE)
+
+
+def test_hundreds_of_segments_are_compacted_while_nothing_is_written(broker):
+    channel = open_channel(broker, "q")
+    kept = [b"%d " % number + bytes(SEGMENT_SIZE // 4) for number in range(1200)]
+    for body in kept:
+        channel.publish(body, "q", properties=PERSISTENT)
+        broker.go_on()
+    # All at once, so that no segment could be compacted before.
+    messages = [get(channel, "q") for _ in kept]
+    for message in messages:
+        if int(message.body.split()[0]) % 12:
+            channel.send(Basic.Ack(tag_of(message)))
+    broker.shrink()
+    assert broker.journal.compacted_bytes > 0
+
+
 def test_how_often_a_message_came_back_is_moved_with_it(broker):
     channel = broker.connect().channel()
     channel.declare_queue("q", durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": 20})

@@ -117,6 +117,7 @@ def test_what_is_due_first_comes_first(steps: list[tuple[int, int] | None]) -> N
             heap.add(*step)
             model.append(step)
         assert len(heap) == len(model)
+        assert heap.due_positions(10, 5) == [position for due_ms, position in sorted(model) if due_ms <= 10][:5]
 
 
 class BacklogModel:
