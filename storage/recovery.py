@@ -212,6 +212,7 @@ class Recovery:
                 if end is Case.SEQUENCE_REPEATED:
                     self._refuse(end, file.path, reader.offset)
                 elif end.action is not Action.SKIP:
+                    self._prove_before(data, identity)
                     break
                 self._skip(file, verdict)
                 if verdict.resume_sequence == 0:
@@ -414,6 +415,12 @@ class Recovery:
         place = Place(data, reader.offset, reader.sequence + 1, known, identity, self._attested)
         return judge(place, lambda: any(self._has_records(file) for file in later))
 
+    def _prove_before(self, data: bytes, identity: Identity) -> None:
+        """Take what was begun in a segment for a proof of what stood before it, however much that was."""
+        first = peek(data, HEADER_SIZE, identity.seed, identity.epoch) if self._open_ended else None
+        if first is not None:
+            self._attested = max(self._attested, first[1] - 1)
+
     def _has_records(self, file: _SegmentFile) -> bool:
         data = read_around(self.filesystem, file.path)
         identity = identify(data, self._reader.sequence + 1)
@@ -486,6 +493,9 @@ class Recovery:
                 self.damages.append(Damage(Case.FRONT_UNPROVED, file.path, file.number, 0, 0))
             else:
                 self._refuse(Case.FRONT_MISSING, segment_path(self.directory, first_needed))
+        if any(damage.case in (Case.FRONT_UNPROVED, Case.GAP_UNPROVED) for damage in self.damages):
+            # Because of which checkpoint they were reclaimed stood there too: as far as anybody knows, the newest one.
+            checkpoint_needed = max([checkpoint_needed, *(sequence for sequence, _, _ in self._bad_checkpoints)])
         if checkpoint_needed > self.checkpoint_sequence:
             for sequence, path, _ in self._bad_checkpoints:
                 if sequence >= checkpoint_needed:

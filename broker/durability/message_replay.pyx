@@ -174,6 +174,8 @@ cdef class MessageReplay(Replayer):
         queue = self.queues.get(number)
         if queue is not None and queue.messages.whereabouts(position):
             queue.returns[position] = (count, not_before_ms)
+            # So it had been delivered, whether or not the record is whole that says so.
+            queue.delivered_position = max(queue.delivered_position, position)
         return 0
 
     def close(self):

@@ -20,6 +20,7 @@ from broker.durability.queue_log cimport (
 from broker.queueing.contents cimport QueueContents
 from broker.queueing.message cimport Message
 from broker.queueing.ready cimport ReadyMessages
+from broker.queueing.returns cimport Returns
 from storage.journal cimport Journal
 from storage.record cimport (
     KIND_SEALED, KIND_STOPPED, RECORD_ALIGNMENT, RECORD_HEADER_SIZE, RecordHeader, header_is_valid, record_is_valid,
@@ -213,9 +214,6 @@ cdef class EvacuationMover:
             message = part.message_at(position)
             if message is None and part.location_at(position, &share_units) != location:
                 return None
-            if contents.waits_after_return(position):
-                # When its waiting ends is known to nobody else. It does end.
-                return None
         elif not is_volatile:
             by_position = self.owner.unacked.get(number)
             message = by_position.get(position) if by_position is not None else None
@@ -270,7 +268,7 @@ cdef class EvacuationMover:
         cdef unsigned char *at = journal.reserve(kind, size)
         cdef Holder holder
         cdef Segment after
-        cdef unsigned int share_units, count_returned, offset_units
+        cdef unsigned int share_units, offset_units
         cdef list moved = []
         if timed:
             memcpy(at, <const unsigned char *>header + RECORD_HEADER_SIZE, 8)
@@ -313,12 +311,14 @@ cdef class EvacuationMover:
     cdef int _repeat_fate(self, Holder holder, Segment after) except -1:
         """Write behind the copy what the records say that may go with the old segment, or soon after it."""
         cdef QueueLog log = holder.contents.log if holder.contents is not None else None
+        cdef Returns returns
         cdef unsigned int count
         if log is None:
             return 0
-        count = holder.contents.return_count(holder.position)
+        returns = holder.contents.returns
+        count = returns.count(holder.position)
         if count:
-            log.put_return(holder.position, count, 0)
+            log.put_return(holder.position, count, returns.not_before_ms(holder.position))
             after.settled_sequence = self.owner.journal.sequence
         if holder.position <= log.delivered_position:
             log.repeat_delivered()

@@ -3,6 +3,7 @@ from broker.queueing.backlog cimport Backlog
 from broker.queueing.budget cimport MemoryBudget
 from broker.queueing.message cimport Message
 from broker.queueing.ready cimport NOT_HERE, PagedMessage, ReadyMessages, body_size
+from broker.queueing.returns cimport Returns
 from storage.fetcher cimport Fetch
 
 
@@ -13,7 +14,7 @@ cdef class QueueContents:
     cdef ReadyMessages _ready
     cdef Backlog _backlog
     cdef unsigned long long _ready_bytes
-    cdef dict _return_counts
+    cdef readonly Returns returns
     # The number by which the journal knows the queue when it pages out what is not durable; 0 as long as it has not.
     cdef public unsigned int page_number
     cpdef Py_ssize_t ready_count(self)
@@ -30,6 +31,4 @@ cdef class QueueContents:
     cpdef int forget_unread(self, PagedMessage message, unsigned long long position) except -1
     cdef list _detach(self)
     cdef ReadyMessages part_of(self, unsigned long long position)
-    cdef bint waits_after_return(self, unsigned long long position)
-    cdef unsigned int return_count(self, unsigned long long position)
     cpdef Py_ssize_t discard_some(self, list parts, Py_ssize_t count_max) except -1

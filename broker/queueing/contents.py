@@ -11,6 +11,7 @@ from broker.queueing.backlog import Backlog
 from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
 from broker.queueing.ready import PagedMessage, ReadyMessages
+from broker.queueing.returns import Returns
 from storage.fetcher import Fetch
 
 if not cython.compiled:
@@ -33,8 +34,8 @@ class QueueContents:
         self._ready = ReadyMessages(self.budget)
         self._backlog: Backlog | None = None
         self._ready_bytes = 0
-        # How often messages have come back, by position, where the queue counts that.
-        self._return_counts: dict[int, int] = {}
+        # Of the messages that have come back, where the queue counts that.
+        self.returns = Returns()
         self.page_number = 0
         if log is not None:
             log.owner.holders[log.number] = self
@@ -124,19 +125,6 @@ class QueueContents:
         if self._backlog is not None:
             return self._backlog.part_of(position)
         return self._ready if self._ready.whereabouts(position) != NOT_HERE else None
-
-    def waits_after_return(self, position: cython.ulonglong) -> bool:
-        """Return whether a message waits for its next delivery because it has come back."""
-        return bool(
-            self._return_counts
-            and position in self._return_counts
-            and self._backlog is not None
-            and self._backlog.waiting.messages.whereabouts(position) != NOT_HERE
-        )
-
-    def return_count(self, position: cython.ulonglong) -> int:
-        """Return how often a message has come back, where the queue counts that."""
-        return self._return_counts.get(position, 0) if self._return_counts else 0
 
     # Dropping everything
 
@@ -237,8 +225,7 @@ class QueueContents:
 
     def forget(self, message: Message | PagedMessage, position: int) -> None:
         """Finish the removal of a message."""
-        if self._return_counts:
-            self._return_counts.pop(position, None)
+        self.returns.forget(position)
         if isinstance(message, PagedMessage):
             self.forget_unread(message, position)
         elif self.log is not None:

@@ -349,7 +349,7 @@ class Queue(QueueContents):
         consumer.target.deliver(consumer, message, position, redelivered)
         # Only now: the delivery tells how often the message has come back.
         if self._backlog is not None:
-            self._return_counts.pop(position, None)
+            self.returns.forget(position)
         return 0
 
     def take(self, no_ack: cython.bint) -> Message | None:
@@ -379,8 +379,7 @@ class Queue(QueueContents):
         if no_ack:
             if self.log is not None:
                 self.log.acknowledge(message, self.taken_position)
-            if self._return_counts:
-                self._taken_return_count = self._return_counts.pop(self.taken_position, 0)
+            self._taken_return_count = self.returns.forget(self.taken_position)
         else:
             self.unacked_count += 1
             if self.log is not None:
@@ -394,8 +393,7 @@ class Queue(QueueContents):
         self.unacked_count -= 1
         if self._backlog is not None:
             self._backlog.settled(message, position)
-            if self._return_counts:
-                self._return_counts.pop(position, None)
+            self.returns.forget(position)
         if self.log is not None:
             self.log.acknowledge(message, position)
         return 0
@@ -432,14 +430,15 @@ class Queue(QueueContents):
         delay_ms: cython.ulonglong = 0
         now: cython.ulonglong = now_ms()
         if settings.counts_deliveries:
-            count = self._return_counts.get(position, 0) + 1
+            count: cython.uint = self.returns.count(position) + 1
             if settings.delivery_limit is not None and count > settings.delivery_limit:
                 backlog.settled(message, position)
                 return self.discard(message, position, DELIVERY_LIMIT)
-            self._return_counts[position] = count
             delay_ms = settings.redelivery_delay_after_ms(count)
+            not_before_ms: cython.ulonglong = now + delay_ms if delay_ms else 0
+            self.returns.note(position, count, not_before_ms)
             if self.log is not None:
-                self.log.write_return(message, position, count, now + delay_ms if delay_ms else 0)
+                self.log.write_return(message, position, count, not_before_ms)
         if backlog.expiry_of(message) <= now:
             backlog.settled(message, position)
             return self.discard(message, position, EXPIRED)
@@ -455,7 +454,7 @@ class Queue(QueueContents):
 
     def delivery_count(self, position: cython.ulonglong) -> int:
         """Return how often the message at a position has come back, where the queue counts that."""
-        count: cython.int = self._return_counts.get(position, 0) if self._return_counts else 0
+        count: cython.uint = self.returns.count(position)
         if count == 0 and position == self.taken_position:
             return self._taken_return_count
         return count
@@ -465,8 +464,7 @@ class Queue(QueueContents):
 
         Only without one it may be paged out.
         """
-        if self._return_counts:
-            self._return_counts.pop(position, None)
+        self.returns.forget(position)
         if isinstance(message, PagedMessage):
             self.forget_unread(message, position)
         elif self.settings.dead_letter_exchange is not None and not self.deleted:
@@ -548,7 +546,7 @@ class Queue(QueueContents):
         if position >= self._next_position:
             self._next_position = position + 1
         if return_count:
-            self._return_counts[position] = return_count
+            self.returns.note(position, return_count, not_before_ms)
         if self._backlog is None and not message.traits & TRAIT_EXPIRES and not_before_ms <= now_ms():
             self._ready.insert(message, position, redelivered)
             self._ready_bytes += len(message.body)
@@ -564,7 +562,7 @@ class Queue(QueueContents):
     def adopt(self, messages: ReadyMessages, return_counts: dict[int, int]) -> None:
         """Take over all the messages that recovery found, which are paged out."""
         size_bytes: cython.ulonglong = messages.adopted_by(self.budget)
-        self._return_counts = return_counts
+        self.returns.adopt(return_counts)
         if self._backlog is None:
             self._ready = messages
             self._ready_bytes = size_bytes

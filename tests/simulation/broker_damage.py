@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from broker.durability.definitions import Bound, ExchangeDeclared, QueueDeclared, QueueDeleted, decode
-from broker.durability.queue_log import RECORD_KINDS, decode_publish, decode_settle
+from broker.durability.queue_log import RECORD_KINDS, decode_publish, decode_return, decode_settle
 from broker.durability.replay import RECOVERED_PREFIX, Replay
 from broker.queueing.ready import PagedMessage
 from storage.errors import JournalError
@@ -171,6 +171,10 @@ class RecordDamage:
                 for position in range(first, last + 1):
                     if (number, position) in self._numbers:
                         self._bring_back(self._copies(self._numbers[number, position], self._names[number]))
+        elif kind == RECORD_KINDS["return"]:
+            number, position, _, _ = decode_return(payload)
+            if (number, position) in self._numbers:
+                self._forget_returns(self._copies(self._numbers[number, position], self._names[number]))
         elif kind == RECORD_KINDS["definition"]:
             self._expect_definition(decode(payload))
 
@@ -183,6 +187,8 @@ class RecordDamage:
                 for copy in self._model.copies:
                     # What goes there before somebody declares it anew goes nowhere.
                     copy.maybe_gone = copy.maybe_gone or name in copy.homes[1:]
+                # What is made up for them neither counts nor waits.
+                self._forget_returns([copy for copy in self._model.copies if name == copy.homes[0]])
             case QueueDeleted(name=name):
                 self._bring_back([copy for copy in self._model.copies if name in copy.homes])
                 self._forget_deliveries(name)
@@ -201,6 +207,10 @@ class RecordDamage:
             copy.is_excused = True
             # It may have gone on to its dead letter queue as well.
             copy.places_max = len(copy.homes)
+
+    def _forget_returns(self, copies: Iterable[Copy]) -> None:
+        for copy in copies:
+            copy.returns.clear()
 
     def _forget_deliveries(self, queue: str) -> None:
         for copy in self._model.copies:

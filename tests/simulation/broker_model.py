@@ -2,12 +2,14 @@
 
 The model does not say what the broker does next, which is for the broker to choose. It knows what must not be: that a
 confirmed message is lost, that one comes back that was settled, that one is delivered twice at a time or to the wrong
-queue, or out of order, or that a crash leaves a part of what happens together.
+queue, or out of order, or before its time, or that a crash leaves a part of what happens together.
 """
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from broker.clock import now_ms
 from tests.simulation.violation import Violation, demand
 
 
@@ -17,6 +19,14 @@ class Event:
 
     life: int
     sequence: int | None = None
+
+
+@dataclass(eq=False)
+class Return:
+    """A message has come back to a queue, which must not deliver it again before a time."""
+
+    event: Event
+    not_before_ms: int
 
 
 @dataclass(eq=False)
@@ -31,9 +41,11 @@ class Copy:
     homes: tuple[str, ...]
     durable: bool
     holder: object = None
+    held_in: str = ""
     settled: Event | None = None
     maybe_gone: bool = False
     delivered: dict[str, Event] = field(default_factory=dict)
+    returns: list[Return] = field(default_factory=list)
     seen_in_life: int = 0
     places_max: int = 1
     is_excused: bool = False
@@ -44,6 +56,14 @@ class Copy:
 
     def __str__(self) -> str:
         return f"message {self.message.number} of {self.homes[0]}"
+
+
+@dataclass(frozen=True)
+class Counting:
+    """What a queue does that counts how often messages come back: they wait, or go to its dead letters at a limit."""
+
+    delay_ms: int = 0
+    limit: int = sys.maxsize
 
 
 @dataclass(eq=False)
@@ -77,11 +97,15 @@ class Message:
 class BrokerModel:
     """The history of one virtual host through all its lives.
 
+    Of the returns of a message the model knows at least some: what was on its way to a client comes back without one.
     ``declared`` and ``bound`` are the queues of which the broker has said that they are, and stay.
     """
 
-    def __init__(self, dead_letter_queues: dict[str, str], transient_queues: Iterable[str]) -> None:
+    def __init__(
+        self, dead_letter_queues: dict[str, str], transient_queues: Iterable[str], counting: Mapping[str, Counting]
+    ) -> None:
         self.dead_letter_queues = dead_letter_queues
+        self.counting = counting
         self.transient_queues = set(transient_queues)
         self.declared: set[str] = set()
         self.bound: set[str] = set()
@@ -120,8 +144,17 @@ class BrokerModel:
 
     # Delivering and settling
 
-    def on_delivered(self, queue: str, body: bytes, redelivered: bool, holder: object, *, audit: bool = False) -> Copy:
-        """A client got a message out of a queue."""
+    def on_delivered(
+        self,
+        queue: str,
+        body: bytes,
+        redelivered: bool,
+        holder: object,
+        *,
+        delivery_count: int = 0,
+        audit: bool = False,
+    ) -> Copy:
+        """A client got a message out of a queue, which says how often it has come back."""
         digits = body.partition(b":")[0]
         known = digits.isdigit() and 0 < int(digits) <= len(self.messages)
         message = self.messages[int(digits) - 1] if known else None
@@ -143,7 +176,14 @@ class BrokerModel:
             before = self._last_first.get(course, 0)
             demand(message.order > before, f"messages come in the order of their publishing: {copy}")
             self._last_first[course] = message.order
-        copy.holder = holder
+        if queue in self.counting and copy.returns and not copy.is_excused:
+            demand(
+                delivery_count >= len(copy.returns),
+                f"each return is counted: {copy}, {delivery_count} of {len(copy.returns)}",
+            )
+            early_ms = copy.returns[-1].not_before_ms - now_ms()
+            demand(early_ms <= 0, f"what came back waits before it comes again: {copy}, {early_ms} ms longer")
+        copy.holder, copy.held_in = holder, queue
         copy.seen_in_life = self.life
         copy.delivered[queue] = self._new_event()
         return copy
@@ -151,6 +191,8 @@ class BrokerModel:
     def on_settled(self, copy: Copy, queue: str, how: str, group: Group | None = None) -> None:
         """The broker has taken in that a delivery was acknowledged, rejected or requeued."""
         copy.holder = None
+        if how == "requeue":
+            self._on_returned(copy)
         if how == "requeue" or (how == "reject" and queue in self.dead_letter_queues):
             return
         copy.settled = self._new_event()
@@ -162,6 +204,12 @@ class BrokerModel:
         for copy in self.copies:
             if copy.holder is holder:
                 copy.holder = None
+                self._on_returned(copy)
+
+    def _on_returned(self, copy: Copy) -> None:
+        counting = self.counting.get(copy.held_in)
+        if counting is not None and len(copy.returns) < counting.limit:
+            copy.returns.append(Return(self._new_event(), now_ms() + counting.delay_ms))
 
     def on_emptied(self, queue: str) -> list[Copy]:
         """The broker has purged or deleted a queue. Returns what was in it."""
@@ -200,6 +248,7 @@ class BrokerModel:
                 for queue, event in copy.delivered.items()
                 if id(event) not in lost or queue == copy.homes[0]
             }
+            copy.returns = [each for each in copy.returns if id(each.event) not in lost]
             if copy.settled is not None and id(copy.settled) in lost:
                 copy.settled, copy.maybe_gone = None, True
         for copy in self._deleted:
@@ -212,8 +261,11 @@ class BrokerModel:
 
     # The end
 
-    def on_audit(self, found: dict[str, list[Copy]], unread_count: int = 0) -> None:
-        """Judge what all queues hold, which nobody else consumes, but for so many that the disk did not give back."""
+    def on_audit(self, found: dict[str, list[Copy]], waited: Collection[Copy] = (), unread_count: int = 0) -> None:
+        """Judge what all queues hold, which nobody else consumes, but for so many that the disk did not give back.
+
+        Those that may have ``waited`` come when their time has come, behind others.
+        """
         present = {copy for copies in found.values() for copy in copies}
         unread: set[Copy] = set()
         for copy in self.copies:
@@ -223,7 +275,7 @@ class BrokerModel:
         for queue, copies in found.items():
             last: dict[object, int] = {}
             for copy in copies:
-                if copy.homes[0] == queue:
+                if copy.homes[0] == queue and copy not in waited:
                     demand(
                         last.get(copy.message.publisher, 0) < copy.message.order,
                         f"messages are in the order of their publishing: {copy}",

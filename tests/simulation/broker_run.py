@@ -13,6 +13,7 @@ from tests.simulation.broker_damage import RecordDamage
 from tests.simulation.broker_model import BrokerModel, Copy
 from tests.simulation.client import LifeEnded
 from tests.simulation.clients import (
+    COUNTING,
     DEAD_LETTER_QUEUES,
     Administrator,
     Auditor,
@@ -58,7 +59,7 @@ class BrokerRun:
         )
         self.memory_bytes = random.Random(f"memory {seed}").choice(MESSAGE_MEMORIES_BYTES)
         self.scarcity_chance = self.disk.scarcity_chance = random.Random(f"scarcity {seed}")
-        self.model = BrokerModel(DEAD_LETTER_QUEUES, ["transient"])
+        self.model = BrokerModel(DEAD_LETTER_QUEUES, ["transient"], COUNTING)
         self.time_ms = BEGINNING_MS
         self.errors_before = 0
         self.damage: RecordDamage | None = None
@@ -118,7 +119,7 @@ class BrokerRun:
         self.crash()
 
     def begin(self, audit: bool) -> None:
-        self.world = World(self.broker, self.model, self.chance, self.run_turn, self.trace.note)
+        self.world = World(self.broker, self.model, self.chance, self.run_turn, self.pass_time, self.trace.note)
         self.check_reported()
         if self.damage is not None:
             self.world.recovered = self.damage.recovered
@@ -129,10 +130,10 @@ class BrokerRun:
             return
         auditor = Auditor(self.world)
         auditor.open()
-        found = auditor.audit()
+        found, waited = auditor.audit()
         self.check_alive()
         self.trace.note(f"audit { ({queue: [copy.message.number for copy in found[queue]] for queue in found}) }")
-        self.model.on_audit(found, self.check_quarantined(found))
+        self.model.on_audit(found, waited, self.check_quarantined(found))
         auditor.cut()
 
     def check_reported(self) -> None:
@@ -203,6 +204,10 @@ class BrokerRun:
                 return True
         return False
 
+    def pass_time(self, duration_ms: int) -> None:
+        self.machine.now_ms += duration_ms
+        self.set_clock()
+
     def set_clock(self) -> None:
         clock.stand_still(self.machine.now_ms)
 
@@ -228,8 +233,7 @@ class BrokerRun:
         elif fate < 0.5:
             self.look()
         elif fate < 0.53:
-            self.machine.now_ms += self.chance.choice(SLEEPS_MS)
-            self.set_clock()
+            self.pass_time(self.chance.choice(SLEEPS_MS))
         elif fate < 0.54:
             self.trace.note("administrate")
             self.administrator.act()

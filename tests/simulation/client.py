@@ -12,10 +12,11 @@ from pamqp.commands import Basic, Channel, Connection
 from broker.session.connection import Connection as Session
 from tests.simulation.violation import Violation
 from tests.support.in_process import InProcessBroker, Transport
-from tests.support.raw_client import ALL_CAPABILITIES, PROTOCOL_HEADER, Frame, content, frame, method_payload
+from tests.support.raw_client import ALL_CAPABILITIES, PROTOCOL_HEADER, Frame, Message, content, frame, method_payload
 
 FRAME_MAX = 4096
 CHANNEL = 1
+DELIVERY_COUNT = b"x-delivery-count"
 UNREAD_SIZES_MAX = (500, 10_000, 1 << 20)
 """How much may lie in the network before the broker is told to wait."""
 
@@ -75,6 +76,7 @@ class Client:
         self._taken_in: deque[tuple[int, Callable[[], None]]] = deque()
         self._inbox = bytearray()
         self._content: tuple[Any, int] | None = None
+        self._header = b""
         self._body = b""
         self._answers: deque[Any] = deque()
         self.network = Network(chance.choice(UNREAD_SIZES_MAX))
@@ -174,6 +176,7 @@ class Client:
         method, left = self._content
         if arrived.type == constants.FRAME_HEADER:
             left, self._body = struct.unpack_from(">Q", arrived.payload, 4)[0], b""
+            self._header = arrived.payload
         else:
             left -= len(arrived.payload)
             self._body += arrived.payload
@@ -181,6 +184,14 @@ class Client:
         if left == 0:
             self._content = None
             self.on_delivery(method, self._body)
+
+    def delivery_count(self) -> int:
+        """Return how often the message that came last has come back, as it says itself."""
+        if DELIVERY_COUNT not in self._header:
+            return 0
+        headers: Any = Message(None, self._header, self._body).properties.headers
+        count: int = headers[DELIVERY_COUNT.decode()]
+        return count
 
     # Calls
 

@@ -6,22 +6,27 @@ from typing import Any
 
 from pamqp.commands import Basic, Channel, Confirm, Exchange, Queue, Tx
 
-from tests.simulation.broker_model import BrokerModel, Copy, Group, Message
+from tests.simulation.broker_model import BrokerModel, Copy, Counting, Group, Message
 from tests.simulation.client import Client
 from tests.simulation.violation import Violation, demand
 from tests.support.in_process import InProcessBroker
 
 FANOUT = "fan"
-FANNED_OUT = ("q1", "q2", "ttl", "transient")
+AGAIN = "again"
 SCRATCH = "scratch"
 REFUSING = "refusing"
-DIRECT = ("q1", "q2", "ttl", "short", "limited", "transient", SCRATCH)
+FANNED_OUT = ("q1", "q2", "ttl", "transient", AGAIN)
+DIRECT = ("q1", "q2", "ttl", "short", "limited", "transient", AGAIN, SCRATCH)
 DEAD_LETTER_QUEUES = {"ttl": "dead ttl", "short": "dead short", "limited": "dead limited"}
 CONSUMED = (*DIRECT, REFUSING, *DEAD_LETTER_QUEUES.values())
+DELIVERY_LIMIT = 2
+REDELIVERY_DELAY_MS = 10_000
+COUNTING = {"limited": Counting(limit=DELIVERY_LIMIT), AGAIN: Counting(REDELIVERY_DELAY_MS)}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "ttl": {"x-message-ttl": 3000},
     "short": {"x-max-length": 4},
-    "limited": {"x-queue-type": "quorum", "x-delivery-limit": 2},
+    "limited": {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT},
+    AGAIN: {"x-redelivery-delay": REDELIVERY_DELAY_MS},
     REFUSING: {"x-max-length": 3, "x-overflow": "reject-publish"},
 }
 BODY_SIZES = (0, 10, 100, 500, 3000, 9000)
@@ -37,12 +42,14 @@ class World:
         model: BrokerModel,
         chance: random.Random,
         run_turn: Callable[[], bool],
+        pass_time: Callable[[int], None],
         note: Callable[[str], None],
     ) -> None:
         self.broker = broker
         self.model = model
         self.chance = chance
         self.run_turn = run_turn
+        self.pass_time = pass_time
         self.note = note
         self.queues: set[str] = set()
         self.recovered: dict[str, str] = {}
@@ -67,8 +74,10 @@ class ModelledClient(Client):
         return message, "", queue, [queue]
 
     def on_delivered(self, queue: str, method: Any, body: bytes, audit: bool = False) -> Copy:
-        copy = self.model.on_delivered(queue, body, method.redelivered, self, audit=audit)
-        self.world.note(f"{copy} from {queue}, tag {method.delivery_tag}{' again' if method.redelivered else ''}")
+        count = self.delivery_count()
+        copy = self.model.on_delivered(queue, body, method.redelivered, self, delivery_count=count, audit=audit)
+        again = f" again, {count} returns" if method.redelivered else ""
+        self.world.note(f"{copy} from {queue}, tag {method.delivery_tag}{again}")
         return copy
 
     def on_gone(self) -> None:
@@ -325,18 +334,26 @@ class Administrator(ModelledClient):
 class Auditor(ModelledClient):
     """Reads all queues, settles nothing, and goes."""
 
-    def audit(self) -> dict[str, list[Copy]]:
-        """Return what is in the queues."""
+    def audit(self) -> tuple[dict[str, list[Copy]], set[Copy]]:
+        """Return what is in the queues, and which of it may have waited because it had come back."""
+        self.waited: set[Copy] = set()
         self.found: dict[str, list[Copy]] = {queue: [] for queue in CONSUMED if queue in self.world.queues}
         recovered = [name for name in self.world.recovered if name in self.broker.vhost.queues]
         self.found |= {self.world.recovered[name]: [] for name in recovered}
         for queue in [*(queue for queue in CONSUMED if queue in self.world.queues), *recovered]:
             self.call(Basic.Consume(queue=queue, consumer_tag=queue), Basic.ConsumeOk)
-        # Deliveries come before the answer to something that was asked for later.
+        self._read()
+        self.world.pass_time(REDELIVERY_DELAY_MS)
+        self._read()
+        return self.found, self.waited
+
+    def _read(self) -> None:
         while self.run_turn() or self.network.sent:
             self.receive(len(self.network.sent))
-        return self.found
 
     def on_delivery(self, method: Any, body: bytes) -> None:
         queue = self.world.recovered.get(method.consumer_tag, method.consumer_tag)
-        self.found[queue].append(self.on_delivered(queue, method, body, audit=True))
+        copy = self.on_delivered(queue, method, body, audit=True)
+        self.found[queue].append(copy)
+        if queue == AGAIN and self.delivery_count() > 0:
+            self.waited.add(copy)

@@ -127,7 +127,8 @@ class JournalModel:
 
     Of ``units``, the first ``durable`` are on disk: whatever happens to the power, they are found. ``lost`` are the
     sequences of records that are damaged. ``headers`` are those of segments as they were, ``witnesses`` records of the
-    journal itself, each with the generation it stands for.
+    journal itself, each with the generation it stands for. ``gone`` are the numbers of messages whose segment went and
+    whose settlement was damaged since, of which nothing else is known any more.
     """
 
     units: list[Unit] = field(default_factory=list)
@@ -136,6 +137,7 @@ class JournalModel:
     lost: set[int] = field(default_factory=set)
     headers: dict[int, bytes] = field(default_factory=dict)
     witnesses: list[tuple[int, Written]] = field(default_factory=list)
+    gone: set[int] = field(default_factory=set)
 
     def on_durable(self, batch: int) -> None:
         """The journal said that a batch is on disk. Of one that is all volatile that means nothing."""
@@ -163,6 +165,12 @@ class JournalModel:
                 unit.generation = self.generation
             self.durable = count
 
+    def last_durable_segment(self) -> int:
+        """Return the number of the last segment with something in it that is on disk for sure."""
+        durable = [record for unit in self.units if unit.generation for record in unit.records]
+        written = [*durable, *(witness for _, witness in self.witnesses)]
+        return max((record.place.segment for record in written), default=0)
+
     def look_at_disk(self, read: Callable[[Place], bytes | None], *, durable_only: bool) -> None:
         """Take what is on disk for what was written, while nothing is damaged since."""
         written = [record for unit in self.units if unit.generation or not durable_only for record in unit.records]
@@ -174,8 +182,8 @@ class JournalModel:
                 if header:
                     self.headers[record.place.segment] = header
 
-    def state(self, count: int, is_there: Callable[[int], bool]) -> State:
-        """Return the state after so many units."""
+    def state(self, count: int, behind: Iterable[Written], is_there: Callable[[int], bool]) -> State:
+        """Return the state after so many units; what is ``behind`` had been on disk, and is lost with the log's end."""
         state = State()
         segments: dict[int, int] = {}
         for unit in self.units[:count]:
@@ -186,23 +194,38 @@ class JournalModel:
                         segments[number_of(record.payload)] = record.place.segment
                 elif record.kind == SETTLED:
                     # What was settled comes back, unless it went before the settlement was damaged.
-                    settled = State(state.messages.copy())
-                    settled.apply(record.kind, record.payload)
-                    for number in state.messages.keys() - settled.messages.keys():
-                        if not is_there(segments[number]):
-                            del state.messages[number]
+                    self._let_go(state, record, segments, is_there)
+        for record in behind:
+            if record.kind == SETTLED:
+                self.gone |= self._let_go(state, record, segments, is_there)
+        for number in self.gone & state.messages.keys():
+            del state.messages[number]
         return state
+
+    def _let_go(
+        self, state: State, record: Written, segments: dict[int, int], is_there: Callable[[int], bool]
+    ) -> set[int]:
+        """Take out the messages that a record has settled and whose segment went since then; return which."""
+        settled = State(state.messages.copy())
+        settled.apply(record.kind, record.payload)
+        gone = {number for number in state.messages.keys() - settled.messages.keys() if not is_there(segments[number])}
+        for number in gone:
+            del state.messages[number]
+        return gone
 
     # A start
 
     def on_recovered(self, discovery: Discovery) -> None:
         """Judge what a start has found, and take it for what there is from now on."""
         demand(bool(discovery.spoiled) or not discovery.reported, "nothing is reported where nothing is damaged")
-        damaged = self._damaged(discovery)
+        durable = [record for unit in self.units if unit.generation for record in unit.records]
+        behind = [record for record in durable if record.sequence > discovery.last_sequence]
+        untold = self._untold(discovery)
+        damaged = self._damaged(discovery, untold)
         count = sum(unit.last <= discovery.last_sequence for unit in self.units)
         if count < len(self.units) and self._keep_part(self.units[count], damaged, discovery):
             count += 1
-        floor = self._floor(discovery, damaged)
+        floor = self._floor(discovery, damaged, untold)
         demand(count >= floor, f"what is durable is found: {floor} units, not only {count}")
         kept = [record for unit in self.units[:count] for record in unit.records]
         written = {record.sequence: record for record in kept}
@@ -215,7 +238,7 @@ class JournalModel:
         found = [record[0] for record in discovery.found]
         demand(found == sorted(set(found)), "records are found once, in their order")
         self._miss(kept, set(found), damaged, discovery)
-        expected = self.state(count, discovery.is_there)
+        expected = self.state(count, behind, discovery.is_there)
         demand(
             discovery.state == expected,
             f"the state is that after some unit: {sorted(discovery.state.messages)} {discovery.state.names} instead "
@@ -258,32 +281,35 @@ class JournalModel:
         """The journal is open again, and has brought on disk whatever it has found."""
         self._become_durable(len(self.units))
 
-    def _damaged(self, discovery: Discovery) -> set[int]:
-        """Return the sequences of records that are not as they were, or cannot be told because of such a header."""
-        of_segment: dict[int, list[Written]] = {}
-        durable = set()
-        for unit in self.units:
-            for record in unit.records:
-                of_segment.setdefault(record.place.segment, []).append(record)
-                if unit.generation:
-                    durable.add(record)
-        damaged = set()
-        for segment, records in of_segment.items():
-            if not discovery.is_there(segment):
-                continue
-            broken = [not is_intact(record, discovery) for record in records]
-            header = self.headers.get(segment)
-            if header is not None and discovery.read(Place(segment, 0, HEADER_SIZE)) != header:
-                whole = [record for record, is_broken in zip(records, broken, strict=True) if not is_broken]
+    def _untold(self, discovery: Discovery) -> set[int]:
+        """Return the segments whose header is damaged, and in which no two neighbours stand in for it."""
+        durable: dict[int, list[Written]] = {}
+        for record in (record for unit in self.units if unit.generation for record in unit.records):
+            durable.setdefault(record.place.segment, []).append(record)
+        for _, witness in self.witnesses:
+            durable.setdefault(witness.place.segment, []).append(witness)
+        untold = set()
+        for segment, header in self.headers.items():
+            if discovery.is_there(segment) and discovery.read(Place(segment, 0, HEADER_SIZE)) != header:
+                whole = [record for record in durable.get(segment, []) if is_intact(record, discovery)]
+                whole.sort(key=lambda record: record.place)
                 if not any(
-                    {before, after} <= durable and before.place.offset + before.place.size == after.place.offset
-                    for before, after in pairwise(whole)
+                    before.place.offset + before.place.size == after.place.offset for before, after in pairwise(whole)
                 ):
-                    broken = [True] * len(records)
-            damaged |= {record.sequence for record, is_broken in zip(records, broken, strict=True) if is_broken}
-        return damaged
+                    untold.add(segment)
+        return untold
 
-    def _floor(self, discovery: Discovery, damaged: set[int]) -> int:
+    def _damaged(self, discovery: Discovery, untold: set[int]) -> set[int]:
+        """Return the sequences of records that are not as they were, or cannot be told because of such a header."""
+        return {
+            record.sequence
+            for unit in self.units
+            for record in unit.records
+            if discovery.is_there(record.place.segment)
+            and (record.place.segment in untold or not is_intact(record, discovery))
+        }
+
+    def _floor(self, discovery: Discovery, damaged: set[int], untold: set[int]) -> int:
         """Return how many units have to be found at least: what is damaged may look as if it had never been on disk."""
         if not discovery.spoiled:
             return self.durable
@@ -296,7 +322,9 @@ class JournalModel:
         proving += [
             generation
             for generation, witness in self.witnesses
-            if discovery.is_there(witness.place.segment) and is_intact(witness, discovery)
+            if discovery.is_there(witness.place.segment)
+            and witness.place.segment not in untold
+            and is_intact(witness, discovery)
         ]
         proved = max(proving, default=0)
         floor = sum(0 < unit.generation < proved for unit in self.units)

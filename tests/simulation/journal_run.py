@@ -47,7 +47,6 @@ SEGMENT_SIZES = (4096, 4096, 8192, 16384, 65536)
 BODY_SIZES = (0, 20, 200, 1000, 3000, 9000)
 COPIES_MAX = 20
 FETCHED_MAX = 20
-PREPARED_MAX = 3  # segments that may be there and hold nothing yet, and the one before them
 STOPPED_SIZE = size_of(0)
 
 
@@ -164,9 +163,9 @@ class JournalRun:
         """Say whether a start may be refused, because of a checkpoint or of what the end of the log had said."""
         if error.case.startswith("CHECKPOINT"):
             return self.checkpoint_spoiled
-        last = max((number_in(name, SEGMENT_PREFIX) or 0 for name in self.disk.list(DIRECTORY)), default=0)
-        end = any(segment > last - PREPARED_MAX for segment, _ in self.spoiled)
-        return error.case == "FRONT_MISSING" and end
+        # Behind the last records that are on disk for sure there may be a mark, and segments that hold nothing yet.
+        last = self.model.last_durable_segment()
+        return error.case == "FRONT_MISSING" and any(segment >= last for segment, _ in self.spoiled)
 
     def recover(self, recovery: Recovery) -> None:
         """Read what there is, and have it judged."""

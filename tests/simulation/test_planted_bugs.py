@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from broker.durability import replay, vhost_state
-from broker.durability.queue_log import RECORD_KINDS, decode_publish
+from broker.durability.queue_log import RECORD_KINDS, decode_publish, decode_return
 from broker.paging import pager
 from broker.paging.pager import Pager
 from broker.paging.read_retry import ReadRetry
@@ -221,6 +221,31 @@ def change_targets(monkeypatch, change):
         return payload[:begin] + COUNT.pack(len(targets)) + packed + payload[end:]
 
     change_records(monkeypatch, changed, "publish", "publish_timed")
+
+
+def change_repeated_returns(monkeypatch, change):
+    """Change what is said again behind the copy of a message about its return."""
+    targets = []
+
+    def changed(kind, payload):
+        if kind != RECORD_KINDS["return"]:
+            is_moved = kind in (RECORD_KINDS["moved"], RECORD_KINDS["moved_timed"])
+            targets[:] = decode_publish(payload, kind == RECORD_KINDS["moved_timed"])[0] if is_moved else []
+        elif decode_return(payload)[:2] in targets:
+            return change(payload)
+        return payload
+
+    change_records(monkeypatch, changed, *RECORD_KINDS)
+
+
+def test_a_wait_that_is_not_repeated_behind_a_copy(monkeypatch):
+    change_repeated_returns(monkeypatch, lambda payload: payload[:16] + bytes(8))
+    assert found(BrokerRun, CALM, "what came back waits before it comes again")
+
+
+def test_a_count_that_is_not_repeated_behind_a_copy(monkeypatch):
+    change_repeated_returns(monkeypatch, lambda payload: None)
+    assert found(BrokerRun, CALM, "each return is counted")
 
 
 def test_messages_that_are_dropped_with_the_declaration_of_their_queue(monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pamqp.commands import Basic, Queue, Tx
 
+from broker.clock import now_ms
 from storage.compactor import LIVING_RATIO_MAX, SEGMENTS_BEYOND
 from storage.options import JournalOptions
 from tests.support.in_process import InProcessBroker
@@ -172,12 +173,48 @@ def test_how_often_a_message_came_back_is_moved_with_it(broker):
     assert [redelivered for _, _, redelivered in broker.vhost.queues["q"].entries(0, 10)] == [True]
 
 
-def test_what_was_settled_behind_its_copy_stays_settled_while_the_original_is_there(broker):
-    """A message that waits to come again is not moved, and so the segment stays from which others were."""
+@pytest.mark.parametrize("paged", [False, True], ids=["in memory", "paged out"])
+def test_what_waits_because_it_came_back_is_moved_and_goes_on_waiting(broker, paged):
     channel = open_channel(broker, "q", "passing")
     channel.declare_queue("waiting", durable=True, arguments={"x-redelivery-delay": HOUR_MS})
     channel.publish(b"waits", "waiting", properties=PERSISTENT)
+    channel.publish(b"moved", "q", properties=PERSISTENT)
     channel.send(Basic.Nack(tag_of(get(channel, "waiting")), requeue=True))
+    broker.pass_time(HOUR_MS)
+    channel.send(Basic.Nack(tag_of(get(channel, "waiting")), requeue=True))
+    not_before_ms = now_ms() + HOUR_MS
+    broker.settle()
+    queue = broker.vhost.queues["waiting"]
+    end = broker.journal.current.number
+    if paged:
+        assert queue.page_out(0, 1, []) == 1
+    leave_one_in_each_segment(broker, channel, "passing", end + 40)
+    broker.shrink()
+    assert broker.journal.sealed_segments()[0] > end
+    assert broker.journal.log_bytes <= broker.limit() < 6 * SEGMENT_SIZE
+    for crashes in range(2):
+        broker.crash()
+        broker.start()
+        queue = broker.vhost.queues["waiting"]
+        assert [(at, until) for at, _, _, until in queue.waiting_entries(0, 10)] == [(1, not_before_ms)]
+        assert queue.delivery_count(1) == 2
+        channel = open_channel(broker, "other")
+        leave_one_in_each_segment(broker, channel, "other", broker.journal.current.number + 20)
+        broker.shrink()
+        assert broker.journal.log_bytes < 8 * SEGMENT_SIZE, crashes
+    broker.pass_time(not_before_ms - now_ms() - 1)
+    assert queue.ready_count() == 0
+    broker.pass_time(1)
+    assert get(channel, "waiting").body == b"waits"
+
+
+def test_what_was_settled_behind_its_copy_stays_settled_while_the_original_is_there(broker):
+    """What somebody else has in hand is not moved, and so the segment stays from which others were."""
+    channel = open_channel(broker, "q", "passing", "one", "other")
+    for queue in ("one", "other"):
+        channel.bind(queue, "amq.fanout")
+    channel.publish(b"in hand", exchange="amq.fanout", properties=PERSISTENT)
+    [(_, in_hand, _)] = broker.vhost.queues["one"].entries(0, 10)
     channel.publish(b"moved", "q", properties=PERSISTENT)
     moved = get(channel, "q")
     first = broker.journal.current.number
@@ -196,7 +233,7 @@ def test_what_was_settled_behind_its_copy_stays_settled_while_the_original_is_th
     broker.start()
     assert broker.bodies("q") == []
     assert broker.bodies("passing") == []
-    assert [entry[0] for entry in broker.vhost.queues["waiting"].waiting_entries(0, 10)] == [1]
+    assert broker.bodies("one") == broker.bodies("other") == [in_hand.body]
 
 
 def test_a_stuck_backlog_is_not_copied_for_what_passes_behind_it(broker):

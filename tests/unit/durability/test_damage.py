@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pamqp.commands import Basic
 
 from broker.durability.queue_log import RECORD_KINDS
 from broker.durability.record_text import describe
@@ -13,6 +14,9 @@ from storage.filesystem import LocalFilesystem
 from storage.layout import number_in
 from storage.survey import RecordSeen, survey_segment
 from tests.support.bare_vhost import BareVirtualHost, bodies
+from tests.support.in_process import InProcessBroker
+
+PERSISTENT = b"\x10\x00\x02"
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def records_in(directory: Path) -> Iterator[tuple[Path, RecordSeen]]:
         yield from ((path, record) for record in seen)
 
 
-def damage(bare: BareVirtualHost, kind: str, text: bytes) -> RecordSeen:
+def damage(bare: BareVirtualHost | InProcessBroker, kind: str, text: bytes) -> RecordSeen:
     """Damage the first record of a kind that has ``text`` in it."""
     for path, record in records_in(bare.directory):
         if record.kind == RECORD_KINDS[kind] and text in (record.payload or b""):
@@ -133,6 +137,27 @@ def test_a_queue_whose_deletion_is_lost_gives_way_to_its_successor(bare: BareVir
     damage(bare, "definition", b"-queue")
     reopen(bare)
     assert bodies(bare.vhost.queues["q"]) == [b"new"]
+
+
+def test_what_came_back_is_flagged_though_the_record_of_its_delivery_is_damaged(tmp_path: Path) -> None:
+    broker = InProcessBroker(tmp_path)
+    channel = broker.connect().channel()
+    channel.declare_queue("q", durable=True, arguments={"x-queue-type": "quorum"})
+    channel.publish(b"comes back", "q", properties=PERSISTENT)
+    message = channel.get("q", no_ack=False)
+    assert message is not None
+    broker.settle()
+    channel.send(Basic.Nack(message.method.delivery_tag, requeue=True))
+    broker.stop()
+    damage(broker, "settle", b"")
+    for index in tmp_path.glob("*.index"):
+        index.unlink()
+    broker.start()
+    assert broker.vhost.damage.lost_record_count == 1
+    queue = broker.vhost.queues["q"]
+    assert [(position, redelivered) for position, _, redelivered in queue.entries(0, 10)] == [(1, True)]
+    assert queue.delivery_count(1) == 1
+    broker.stop()
 
 
 def test_records_are_described(bare: BareVirtualHost) -> None:

@@ -99,6 +99,15 @@ def front_unproved() -> Files:
     return {segment.name: changed(segment.bytes(), place, b"\xff"), third.name: third.bytes()}
 
 
+@pytest.mark.parametrize("older", [True, False], ids=["older one", "none"])
+def test_a_damaged_checkpoint_is_not_done_without_where_segments_may_have_gone_because_of_it(older):
+    found = front_unproved() | checkpoint(9, damaged=True) | (checkpoint(4) if older else {})
+    with pytest.raises(JournalDamaged, match="CHECKPOINT_BAD"):
+        Recovery(DIRECTORY, SimulatedDisk(found)).apply()
+    _, recovery = recover(front_unproved() | checkpoint(9))
+    assert [damage.case for damage in recovery.damages] == [Case.RECORD_DAMAGED, Case.FRONT_UNPROVED]
+
+
 def gap_unproved() -> Files:
     """The mark that says that a segment in between was reclaimed is itself what is damaged."""
     first = one().mark(SEALED)

@@ -270,6 +270,22 @@ def test_behind_a_damaged_segment_in_which_nothing_stood_it_is_known_again_how_m
     assert recovery.sequence == last.sequence
 
 
+def test_a_torn_batch_proves_what_had_stood_in_the_damaged_segment_before():
+    """The numbers of what had been confirmed there were given to other records, and some were not counted as lost."""
+    first = SegmentMaker().batch([(b"a",)]).batch([(b"b",)]).mark(SEALED)
+    last = SegmentMaker(number=2, file_id=2, durable=1, sequence=first.sequence).batch([(b"c",), (b"d",)])
+    image = bytearray(last.bytes())
+    image[last.offsets[1] - 8] ^= 1
+    disk = SimulatedDisk({first.name: bytes(500), last.name: bytes(image)})
+    for _ in range(2):
+        recovery = Recovery(DIRECTORY, disk)
+        assert list(recovery.records()) == []
+        found = [(each.case, each.sequence, each.count) for each in recovery.damages]
+        assert found == [(Case.HEADER_LOST, 1, first.sequence)]
+        assert recovery.sequence == first.sequence
+        recovery.apply()
+
+
 def test_the_log_goes_on_behind_damage_at_its_end():
     """Damage at the end, again and again: nothing that was written afterwards is lost, and numbers do not repeat."""
     first = SegmentMaker().batch(SYNCED)
