@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Lock
+from typing import Any
 
 from broker.logs import get_logger
 from storage.damage import Damage, quarantine_directory
@@ -21,6 +22,7 @@ class DamageReport:
         self.damage_count = 0
         self.lost_record_count = 0
         self.scrub_damage_count = 0
+        self.unread_message_count = 0
         self.at_start: Sequence[Damage] = ()
         self._vhost = vhost
         self._lock = Lock()
@@ -42,6 +44,14 @@ class DamageReport:
         if self.scrub_damage_count <= LOGGED_MAX:
             self._log("scrubber found damage", damage)
 
+    def found_on_reading(self, **what: Any) -> None:
+        """Report a message that has left its queue because its record cannot be read, as ``what`` says."""
+        self.unread_message_count += 1
+        if self.unread_message_count <= LOGGED_MAX:
+            log.error("message quarantined: its record cannot be read", vhost=self._vhost, **what)
+        elif self.unread_message_count == LOGGED_MAX + 1:
+            log.error("more messages are quarantined; the metrics count them", vhost=self._vhost)
+
     def _log(self, event: str, damage: Damage) -> None:
         log.error(
             event,
@@ -61,6 +71,8 @@ class DamageReport:
         words = []
         if self.damage_count:
             words.append(f"{self.damage_count} damaged places found at the start")
+        if self.unread_message_count:
+            words.append(f"{self.unread_message_count} messages quarantined")
         if self.scrub_damage_count:
             words.append(f"{self.scrub_damage_count} found by the scrubber")
         return f"journal of vhost '{self._vhost}': {', '.join(words)}" if words else None

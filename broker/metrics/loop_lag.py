@@ -7,7 +7,7 @@ import time
 from bisect import bisect_left
 
 PERIOD_S = 0.02
-"""What takes so long or longer is never missed."""
+"""A stall counts with its length less this at most: one of twice this length is always seen."""
 
 BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 

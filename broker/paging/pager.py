@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from broker.durability.queue_log import paged_share_units
-from broker.logs import get_logger
 from broker.paging.page_in import take_in
 from broker.paging.read_retry import PASSING_ERRORS, Reading, ReadRetry
 from broker.queueing.ready import PagedMessage
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from broker.queueing.message import Message
     from broker.queueing.queue import Queue
 
-log = get_logger("paging")
 
 # How much of one queue is read at once; less, if many queues are read.
 WINDOW_SIZE_MAX_BYTES = 4 * 1024 * 1024
@@ -255,9 +253,7 @@ class Pager:
         self._vhost.counters.messages_quarantined += 1
         journal = self._vhost.journal.journal
         number, offset = paged.location >> 32, (paged.location & 0xFFFFFFFF) * UNIT_SIZE
-        log.error(
-            "message quarantined: its record cannot be read",
-            vhost=self._vhost.name,
+        self._vhost.damage.found_on_reading(
             queue=queue.name,
             position=position,
             file=str(segment_path(journal.directory, number)),

@@ -84,6 +84,7 @@ def test_damage_behind_an_index_is_found_when_the_message_is_read(bare: BareVirt
     # The index has the definition a second time.
     assert bodies(bare.vhost.queues["q"]) == [b"message 0", b"message 1", b"message 3", b"message 4"]
     assert bare.vhost.counters.messages_quarantined == 1
+    assert bare.vhost.damage.summary() == "journal of vhost '/': 1 messages quarantined"
     bare.restart()
     assert bodies(bare.vhost.queues["q"]) == [b"message 0", b"message 1", b"message 3", b"message 4"]
     assert bare.vhost.counters.messages_quarantined == 0
