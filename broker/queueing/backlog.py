@@ -371,12 +371,16 @@ class Backlog:
         return 0
 
     def _forget_passed_expiries(self) -> int:
-        """Build the heap of expiries anew, from those of messages that are there."""
-        times = self.expiries.times_between(0, (1 << 64) - 1)
-        self.expiries.clear()
-        parts = self.parts()
-        waiting = {position for position, _, _ in self.groups.everything()} if self.groups is not None else ()
+        """Build the heap of expiries anew, from those of messages that are there.
+
+        Those that have gone mostly came before all that are there, and are many more: they cost a comparison each.
+        """
         part: ReadyMessages
+        parts = [part for part in self.parts() if part.length()]
+        waiting = {position for position, _, _ in self.groups.everything()} if self.groups is not None else set()
+        firsts = [part.entries(0, 1)[0][0] for part in parts] + sorted(waiting)[:1]
+        times = self.expiries.times_between(min(firsts), (1 << 64) - 1) if firsts else {}
+        self.expiries.clear()
         for position, due_ms in times.items():
             for part in parts:
                 if part.whereabouts(position) != NOT_HERE:

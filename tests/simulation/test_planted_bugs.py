@@ -36,13 +36,15 @@ FAILING = Weather(fails=True)
 ROTTING = Weather(rots=True)
 SEEDS_MAX = 2000
 PATIENCE_S = 3
+# The seed that finds a stop believed twice: it takes a kill soon after a start that nothing was written in, so it is rare.
+BELIEVED_TWICE = 1168
 COUNT = struct.Struct("<I")
 TARGET = struct.Struct("<IQ")
 
 
-def found(run_class, weather, words):
-    """Say whether some seed fails with these words."""
-    for seed in range(SEEDS_MAX):
+def found(run_class, weather, words, first=0):
+    """Say whether some seed, from ``first`` on, fails with these words."""
+    for seed in range(first, first + SEEDS_MAX):
         try:
             run_class(seed, weather).run()
         except Violation as violation:
@@ -266,12 +268,12 @@ def test_deliveries_that_are_not_flagged_after_a_start(monkeypatch):
 def test_a_clean_stop_that_is_believed_twice(monkeypatch):
     monkeypatch.setattr(Recovery, "_without_stop", lambda self, data: data)
     monkeypatch.setattr(Recovery, "_settle_index", lambda self: None)
-    assert found(BrokerRun, CALM, "what comes again is flagged")
+    assert found(BrokerRun, CALM, "what comes again is flagged", BELIEVED_TWICE)
 
 
 def test_a_clean_stop_that_is_believed_twice_by_its_index(monkeypatch):
     monkeypatch.setattr(Recovery, "_settle_index", lambda self: None)
-    assert found(BrokerRun, CALM, "what comes again is flagged")
+    assert found(BrokerRun, CALM, "what comes again is flagged", BELIEVED_TWICE)
 
 
 def test_messages_that_come_back_in_another_order(monkeypatch):
