@@ -36,7 +36,7 @@ FAILING = Weather(fails=True)
 ROTTING = Weather(rots=True)
 SEEDS_MAX = 2000
 PATIENCE_S = 3
-# The seed that finds a stop believed twice: it takes a kill soon after a start that nothing was written in, so it is rare.
+# The seed that finds a stop believed twice. Few do: somebody has to be killed before anything is written.
 BELIEVED_TWICE = 1168
 COUNT = struct.Struct("<I")
 TARGET = struct.Struct("<IQ")
