@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.brokers import Haypile, cpu_seconds, remove, resident_bytes
-from benchmarks.generator import ACK_FRAME, FRAME_MAX_BYTES, QUEUE, READ_SIZE_BYTES, Client
+from benchmarks.generator import ACK_FRAME, BASIC_ACK, FRAME_MAX_BYTES, QUEUE, READ_SIZE_BYTES, Client, highest_tag
 from benchmarks.queues import say
 from protocol.amqp.codec import encode_method
 from protocol.amqp.methods import (
@@ -43,8 +43,6 @@ RESTART_TIMEOUT_S = 1800
 ANSWER_TIMEOUT_S = 120
 TAG = "benchmark"
 BESIDE = QUEUE + "-beside"
-ACK_SIZE = ACK_FRAME.size
-BASIC_ACK = (60, 80)
 
 Report = Callable[[int], None]
 
@@ -69,18 +67,6 @@ class Steps:
         rate = count / (time.perf_counter() - self._begin)
         say(step=f"{self._step} in all", messages=count, per_s=round(rate), **values)
         return rate
-
-
-def highest_tag(client: Client, confirmed: int) -> int:
-    """Read confirms, which are basic.ack and of the same size all; return the highest delivery tag."""
-    client.buffer += client.socket.recv(READ_SIZE_BYTES)
-    whole = len(client.buffer) // ACK_SIZE * ACK_SIZE
-    for fields in ACK_FRAME.iter_unpack(client.buffer[:whole]):
-        if fields[3:5] != BASIC_ACK:
-            raise ConnectionError(f"not a basic.ack: {fields}")
-        confirmed = max(confirmed, fields[5])
-    client.buffer = client.buffer[whole:]
-    return confirmed
 
 
 def publish(port: int, count: int, body_size: int, report: Report, queue: str = QUEUE) -> None:

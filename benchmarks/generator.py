@@ -36,6 +36,7 @@ BLOCK_LENGTH = 500
 READ_SIZE_BYTES = 1 << 18
 FRAME_MAX_BYTES = 131_072
 ACK_FRAME = struct.Struct(">BHIHHQBB")
+BASIC_ACK = (60, 80)
 LINGER_S = 2.0
 
 
@@ -105,21 +106,26 @@ def _publish(port: int, load: Load, seconds: float, count: int, results: Any) ->
     published, confirmed, end = 0, 0, time.monotonic() + seconds
     while published < count if count else time.monotonic() < end:
         if load.window and published + length - confirmed > load.window:
-            confirmed = _last_tag(client, confirmed)
+            confirmed = highest_tag(client, confirmed)
             continue
         client.socket.sendall(block)
         published += length
     while load.window and confirmed < published:
-        confirmed = _last_tag(client, confirmed)
+        confirmed = highest_tag(client, confirmed)
     results.put(("published", published))
 
 
-def _last_tag(client: Client, confirmed: int) -> int:
-    """Read confirms; return the highest delivery tag among them (they may come out of order from a peer)."""
+def highest_tag(client: Client, confirmed: int) -> int:
+    """Read confirms, which are basic.ack and of the same size all; return the highest delivery tag.
+
+    They may come out of order from a peer. Raises ``ConnectionError`` for anything else.
+    """
     client.buffer += client.socket.recv(READ_SIZE_BYTES)
     whole = len(client.buffer) // ACK_FRAME.size * ACK_FRAME.size
-    for _, _, _, _, _, tag, _, _ in ACK_FRAME.iter_unpack(client.buffer[:whole]):
-        confirmed = max(confirmed, tag)
+    for fields in ACK_FRAME.iter_unpack(client.buffer[:whole]):
+        if fields[3:5] != BASIC_ACK:
+            raise ConnectionError(f"not a basic.ack: {fields}")
+        confirmed = max(confirmed, fields[5])
     client.buffer = client.buffer[whole:]
     return confirmed
 
@@ -144,7 +150,7 @@ def _consume(port: int, load: Load, ready: Any, done: Any, results: Any) -> None
         if due > acked:
             acked = due
             client.socket.setblocking(True)
-            client.socket.sendall(ACK_FRAME.pack(1, 1, 13, 60, 80, acked, 1, 0xCE))
+            client.socket.sendall(ACK_FRAME.pack(1, 1, 13, *BASIC_ACK, acked, 1, 0xCE))
             client.socket.setblocking(False)
     results.put(("delivered", delivered))
 

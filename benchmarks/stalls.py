@@ -18,9 +18,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-from benchmarks.backlog import BLOCK_LENGTH, Steps, consume, highest_tag, publish
+from benchmarks.backlog import BLOCK_LENGTH, Steps, consume, publish
 from benchmarks.brokers import Haypile, remove
-from benchmarks.generator import FRAME_MAX_BYTES, QUEUE, READ_SIZE_BYTES, Client, Load, run
+from benchmarks.generator import FRAME_MAX_BYTES, QUEUE, READ_SIZE_BYTES, Client, Load, highest_tag, run
 from benchmarks.queues import say
 from protocol.amqp.codec import encode_method
 from protocol.amqp.methods import BasicConsume, BasicPublish, ConfirmSelect, QueueDeclare, QueueDelete
