@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from pamqp.commands import Basic
 
-from broker import clock
 from broker.queueing.queue import Queue
 from storage.disk import PythonDisk
 from storage.errors import JournalFailed
@@ -65,12 +64,6 @@ class FailingBroker(PagingBroker):
         self.settle()
         assert self.vhost.journal.journal.failed
         assert [type(error) for error in self.errors] == [JournalFailed]
-
-
-@pytest.fixture(autouse=True)
-def _time_goes_on() -> Iterator[None]:
-    yield
-    clock.stand_still(0)
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """Policies that come and go while the messages of a queue are paged out (docs/operations.md, docs/policies.md)."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pamqp.commands import Basic
 
-from broker import clock
 from broker.policy import validate_policy
 from broker.queueing.queue import Queue
 from tests.support.paging_broker import PagingBroker
@@ -18,20 +16,6 @@ pytestmark = pytest.mark.timeout(60)
 COUNT = 12
 DEAD_LETTERS = {"dead_letter_exchange": "", "dead_letter_routing_key": "dead"}
 PERSISTENT = [True, False]
-
-
-@pytest.fixture(autouse=True)
-def _time_goes_on() -> Iterator[None]:
-    yield
-    clock.stand_still(0)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[PagingBroker]:
-    opened = PagingBroker(tmp_path, message_memory_bytes=600)
-    yield opened
-    assert opened.errors == []
-    opened.crash()
 
 
 def put_policy(broker: PagingBroker, **definition: Any) -> None:

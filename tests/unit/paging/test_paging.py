@@ -1,12 +1,10 @@
 """Paging within a virtual host: what is paged out when, what is read when, and what may happen meanwhile."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pamqp.commands import Basic
 
-from broker import clock
 from broker.administration import messages
 from tests.support.paging_broker import PagingBroker, SteppedReading, paged
 
@@ -14,19 +12,6 @@ pytestmark = pytest.mark.timeout(60)
 
 FETCHES_MAX = 256
 MEBIBYTE = 1 << 20
-
-
-@pytest.fixture(autouse=True)
-def _time_goes_on() -> Iterator[None]:
-    yield
-    clock.stand_still(0)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[PagingBroker]:
-    opened = PagingBroker(tmp_path, message_memory_bytes=600)
-    yield opened
-    opened.crash()
 
 
 def test_the_last_messages_leave_memory(broker: PagingBroker) -> None:

@@ -12,7 +12,6 @@ import structlog
 from pamqp.commands import Basic, Channel
 from pamqp.commands import Queue as QueueMethods
 
-from broker import clock
 from broker.administration import messages
 from broker.paging.read_retry import DELAY_MAX_S, DELAY_MIN_S
 from broker.queueing.queue import Queue
@@ -68,12 +67,6 @@ class Waits(Machine):
         self.waits.append(duration_s)
         if len(self.waits) == self.until:
             self.scarce.lack(0)
-
-
-@pytest.fixture(autouse=True)
-def _time_goes_on() -> Iterator[None]:
-    yield
-    clock.stand_still(0)
 
 
 @pytest.fixture
