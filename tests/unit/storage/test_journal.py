@@ -14,7 +14,7 @@ from storage.options import JournalOptions
 from storage.record import STATE_MIN, VOLATILE_MIN
 from storage.recovery import Recovery
 from tests.unit.storage.simulated_disk import CommitDisk, SimulatedDisk
-from tests.unit.storage.support import PATIENCE_MS, SMALL, Owner, names_of, recover
+from tests.unit.storage.support import PATIENCE_S, SMALL, Owner, names_of, recover
 
 # Nobody waits until volatile records are on disk.
 KINDS = st.integers(1, 239).filter(lambda kind: not VOLATILE_MIN <= kind < STATE_MIN)
@@ -30,11 +30,11 @@ class GatedDisk(PythonDisk):
 
     def on_sync(self, descriptor: int) -> None:
         self.waiting.release()
-        assert self.allowed.acquire(timeout=PATIENCE_MS / 1000)
+        assert self.allowed.acquire(timeout=PATIENCE_S)
         super().on_sync(descriptor)
 
     def await_sync(self) -> None:
-        assert self.waiting.acquire(timeout=PATIENCE_MS / 1000)
+        assert self.waiting.acquire(timeout=PATIENCE_S)
 
 
 class FailingDisk(PythonDisk):
