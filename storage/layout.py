@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.checksum import crc32c
+from storage.checksum import crc32c, crc32c_before
 
 FORMAT_VERSION = 1
 """Version 1: the first."""
@@ -31,6 +31,7 @@ _CHECKPOINT = struct.Struct("<8sIIQQIIQIQ")
 _VERSION = struct.Struct("<II")
 _CHECKSUM = struct.Struct("<I")
 _FILE_ID = struct.Struct("<Q")
+_HALF_FILE_ID = struct.Struct("<I")
 
 
 class HeaderError(Exception):
@@ -59,6 +60,14 @@ class SegmentHeader:
     def seed(self) -> int:
         """The checksum from which the checksums of the segment's records go on."""
         return crc32c(_FILE_ID.pack(self.file_id))
+
+    @classmethod
+    def with_seed(cls, seed: int, number: int, epoch: int) -> "SegmentHeader":
+        """Return a header that can take the place of a lost one: the records in its file match its file id."""
+        half = bytes(_HALF_FILE_ID.size)
+        # Four bytes more take a checksum to any other one, which is linear in them.
+        other_half = crc32c(half) ^ crc32c_before(half, seed)
+        return cls(int.from_bytes(half + _HALF_FILE_ID.pack(other_half), "little"), number, 0, epoch, 0)
 
     def encode(self) -> bytes:
         """Return the header's bytes."""

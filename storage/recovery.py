@@ -89,6 +89,14 @@ class _SegmentFile:
         return self.header.durable if self.header is not None else 0
 
 
+def _replacement(file: _SegmentFile) -> bytes:
+    """Return a header for a segment whose own is damaged, if its records tell what must be in it."""
+    segment = file.segment
+    if file.header is not None or segment.epoch == 0:
+        return b""
+    return SegmentHeader.with_seed(segment.seed, segment.number, segment.epoch).encode()
+
+
 @dataclass(frozen=True, slots=True)
 class _SegmentEnd:
     mark: int
@@ -296,8 +304,13 @@ class Recovery:
         if repair.case is Case.CLEAN_STOP:
             data = self._without_stop(data)
             self._settle_index()
+        header = next((_replacement(file) for file in self._files if file.path == repair.path), b"")
         descriptor = self.filesystem.open(repair.path)
         try:
+            if header:
+                # What is cut may hold the only records that told what the header did.
+                self.filesystem.write(descriptor, header, 0)
+                self.filesystem.sync(descriptor)
             self.filesystem.write(descriptor, data[repair.rewrite_from :], repair.rewrite_from)
             self.filesystem.truncate(descriptor, repair.offset)
             self.filesystem.sync(descriptor)

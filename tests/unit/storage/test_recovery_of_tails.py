@@ -14,7 +14,7 @@ from storage.cases import Case
 from storage.check import check as check_journal
 from storage.damage import UNREADABLE_SIZE
 from storage.errors import JournalDamaged
-from storage.layout import HEADER_SIZE, proof_path
+from storage.layout import HEADER_SIZE, SegmentHeader, proof_path
 from storage.record import SEALED
 from storage.recovery import Recovery
 from tests.unit.storage.simulated_disk import CommitDisk, SimulatedDisk
@@ -187,6 +187,30 @@ def test_a_damaged_header_is_done_without_also_when_the_first_record_is_damaged(
     records, recovery = recover({segment.name: bytes(image)})
     assert [payload for _, _, payload in records] == [b"second", b"and third" * 9, b"proof"]
     assert [each.case for each in recovery.damages] == [Case.HEADER_MAGIC, Case.RECORD_DAMAGED]
+
+
+def test_a_header_is_written_again_before_the_records_that_told_it_are_cut():
+    """Else the next start would not know any more what this one has served."""
+    segment = SegmentMaker().batch([(b"served",)]).batch([(b"torn",), (b"rest", b"of it")])
+    image = bytearray(segment.bytes())
+    image[:HEADER_SIZE] = bytes(HEADER_SIZE)
+    image[segment.offsets[1]] ^= 1
+    records, recovery = recover({segment.name: bytes(image)})
+    assert [payload for _, _, payload in records] == [b"served"]
+    assert [each.case for each in recovery.damages] == [Case.HEADER_MAGIC]
+    assert names_of(recovery) == ["TORN_TAIL"]
+    disk = SimulatedDisk({segment.name: bytes(image)})
+    Recovery(DIRECTORY, disk).apply()
+    assert disk.files[segment.name][HEADER_SIZE:] == bytes(image[HEADER_SIZE : segment.offsets[1]])
+    again, recovery = recover(disk.files)
+    assert (again, recovery.damages) == (records, [])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_header_can_be_made_for_any_seed(seed):
+    header = SegmentHeader.with_seed(seed, 3, 5)
+    assert SegmentHeader.decode(header.encode()).seed == seed
+    assert (header.number, header.epoch, header.durable) == (3, 5, 0)
 
 
 def test_a_damaged_header_of_a_segment_with_one_record_leaves_nothing_that_can_be_believed():
