@@ -6,8 +6,10 @@ Nothing logs a password, and tracebacks carry no local variables, which might ho
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sys
+import time
 from typing import Any, TextIO
 
 import structlog
@@ -22,7 +24,7 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
     as_text = log_format == "text" or (log_format == "auto" and stream.isatty())
     processors: list[Any] = [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _Clock().stamp,
         _drop_empty,
     ]
     if as_text:
@@ -31,7 +33,7 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
         )
         processors += [_escape_controls, renderer]
     else:
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        processors += [structlog.processors.format_exc_info, _as_json]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -47,6 +49,22 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
 def get_logger(area: str) -> Any:
     """Return a logger whose lines carry ``area``."""
     return structlog.get_logger(area=area)
+
+
+class _Clock:
+    """Stamps lines with the time in UTC; what precedes the second's fraction is made once a second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._beginning = ""
+
+    def stamp(self, _logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+        second, fraction_ns = divmod(time.time_ns(), 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._beginning = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        event["timestamp"] = f"{self._beginning}.{fraction_ns // 1000:06d}Z"
+        return event
 
 
 class _Forwarder(logging.Handler):
@@ -69,6 +87,14 @@ class _LineLogger:
             self._stream.flush()
 
     debug = info = warning = error = critical = msg
+
+
+# structlog's renderer makes an encoder for every line.
+_encode = json.JSONEncoder(default=repr).encode
+
+
+def _as_json(_logger: Any, _method: str, event: dict[str, Any]) -> str:
+    return _encode(event)
 
 
 def _drop_empty(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from broker.access.passwords import HASH_OF_NOBODY, hash_password, verify_password
@@ -15,6 +16,9 @@ from broker.logs import get_logger
 log = get_logger("access")
 
 DEFAULT_EXCHANGE_ALIAS = "amq.default"
+
+KNOWN_ADDRESSES_MAX = 1024
+"""Of so many addresses it is remembered whether they are on this machine."""
 
 CONFIGURED_USERS = "users"
 """How the users of the configuration are called among the back ends."""
@@ -131,6 +135,11 @@ def is_loopback(peer: Any) -> bool:
     if not isinstance(peer, tuple):
         # The peer name of a Unix socket is a string; a peer that is gone already has none.
         return isinstance(peer, str | bytes)
-    address = ipaddress.ip_address(peer[0].partition("%")[0])
+    return _is_loopback_address(peer[0])
+
+
+@lru_cache(KNOWN_ADDRESSES_MAX)
+def _is_loopback_address(host: str) -> bool:
+    address = ipaddress.ip_address(host.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)

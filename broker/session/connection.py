@@ -134,7 +134,7 @@ class Connection(Outlet):
             transport.abort()
             return
         self.counters.connections_opened += 1
-        log.info("connection accepted", connection=self.name)
+        log.debug("connection accepted", connection=self.name)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """Give back everything that the client held."""
@@ -406,7 +406,11 @@ class Connection(Outlet):
 
     def send_method(self, channel: int, method: Method) -> None:
         """Send a method at the end of the turn."""
-        self.output.method(channel, codec.encode_method(method))
+        self.send_payload(channel, codec.encode_method(method))
+
+    def send_payload(self, channel: int, payload: bytes) -> None:
+        """Send a method that is encoded already."""
+        self.output.method(channel, payload)
         self.written()
 
     # The end

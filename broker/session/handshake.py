@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from broker.access.sasl import MECHANISMS, MalformedResponseError
 from broker.hooks import event_properties
 from broker.logs import get_logger
 from broker.session.server_properties import server_properties
+from protocol.amqp import codec
 from protocol.amqp.errors import (
     AMQPError,
     access_refused,
@@ -37,6 +39,19 @@ ACCESS_REFUSED = 403
 LOCALES = b"en_US"
 
 
+@lru_cache
+def greeting(cluster_name: str) -> bytes:
+    """Return the payload of connection.start, which is the same for all clients of a broker."""
+    start = ConnectionStart(
+        version_major=0,
+        version_minor=9,
+        server_properties=server_properties(cluster_name),
+        mechanisms=" ".join(MECHANISMS).encode(),
+        locales=LOCALES,
+    )
+    return codec.encode_method(start)
+
+
 class Handshake:
     """The handshake of one connection: ``state`` says what is expected next, and the table below who handles it."""
 
@@ -47,16 +62,7 @@ class Handshake:
 
     def begin(self) -> None:
         """Greet the client."""
-        self.connection.send_method(
-            0,
-            ConnectionStart(
-                version_major=0,
-                version_minor=9,
-                server_properties=server_properties(self.connection.broker.cluster_name),
-                mechanisms=" ".join(MECHANISMS).encode(),
-                locales=LOCALES,
-            ),
-        )
+        self.connection.send_payload(0, greeting(self.connection.broker.cluster_name))
 
     def receive(self, method: Method) -> None:
         """Take the next step. Raises ``AMQPError`` for a method that does not come next."""
