@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from broker import collector
+from broker import allocator, collector
 from broker.access.backends import load_backends
 from broker.access.sasl import Credentials
 from broker.access.users import Authenticator, User
@@ -105,6 +105,7 @@ class Broker:
         Raises ``PortInUseError``, ``ExtensionError``, ``storage.errors.JournalError`` and ``OSError`` where it cannot
         start.
         """
+        allocator.configure()
         collector.load()
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(_log_exception)

@@ -21,6 +21,7 @@ cdef class Turn:
     cdef list _journals
     cdef list _wakes
 
+    cdef bint has_work(self) noexcept
     cdef int want_end(self, EndOfTurn waiting) except -1
     cdef int _schedule(self) except -1
     cdef int _call_each(self, list calls) except -1

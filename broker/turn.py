@@ -32,6 +32,10 @@ class Turn:
         self._journals: list[Callable[[], Any]] = []
         self._wakes: list[Callable[[], Any]] = []
 
+    def has_work(self) -> bool:
+        """Return whether anything is put off to the end of this turn."""
+        return self._scheduled
+
     def want_end(self, waiting: EndOfTurn) -> int:
         """Call ``waiting.end_turn()`` at the end of this turn, once."""
         if not waiting.end_of_turn_wanted:

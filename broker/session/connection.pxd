@@ -22,6 +22,7 @@ cdef int REQUEUE
 cdef int METHOD_WORK
 cdef int WORK_PER_TURN_MAX
 
+cdef int FULL_READS_MAX
 cdef int MULTIPLE
 cdef int NACK_REQUEUE
 cdef int REJECT_REQUEUE
@@ -56,6 +57,7 @@ cdef class Connection(Outlet):
     cdef bint _deaf
     cdef bint _suspended
     cdef bint _resting               # lets others have their turn before it reads on
+    cdef int _full_reads             # one after the other, without a rest
     cdef bint _received_since_tick
     cdef double _received_at
     cdef double _sent_at

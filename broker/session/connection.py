@@ -4,6 +4,7 @@ from typing import Any
 
 import cython
 
+from broker.address import format_endpoint
 from broker.hooks import event_properties
 from broker.hooks.events import INTERNAL_USER
 from broker.logs import get_logger
@@ -72,6 +73,9 @@ PROTOCOL_HEADER_0_9 = b"AMQP\x01\x01\x00\x09"
 # The largest frame before the client has agreed to another limit: connection.start-ok has to fit.
 INITIAL_FRAME_MAX_BYTES = 8192
 
+# How often the read buffer may be filled before others have their turn, even if nobody waits for what was read.
+FULL_READS_MAX = 4
+
 # How long the peer has to answer connection.close, and how long what it still sends is swallowed after a fatal
 # error, so that it can read why (a socket closed with unread input resets the connection).
 CLOSE_TIMEOUT_S = 30.0
@@ -108,6 +112,7 @@ class Connection(Outlet):
         self._deaf = False
         self._suspended = False
         self._resting = False
+        self._full_reads = 0
         self._received_since_tick = False
         self._received_at = 0.0
         self._sent_at = 0.0
@@ -125,7 +130,7 @@ class Connection(Outlet):
             self.descriptor = -1
         transport.set_write_buffer_limits(high=0)
         self.peer = transport.get_extra_info("peername")
-        self.name = f"{_endpoint(self.peer)} -> {_endpoint(transport.get_extra_info('sockname'))}"
+        self.name = f"{format_endpoint(self.peer)} -> {format_endpoint(transport.get_extra_info('sockname'))}"
         now = self.broker.now()
         self.opened_at = now
         self._received_at = self._sent_at = now
@@ -180,14 +185,19 @@ class Connection(Outlet):
         self.work_left = WORK_PER_TURN_MAX
         self.reader.feed(self._read_buffer, size)
         self._process()
-        if size == self._read_buffer.size_bytes and not self._suspended:
+        if size < self._read_buffer.size_bytes:
+            self._full_reads = 0
+        elif not self._suspended:
             # There is more to read. It is the turn of others first: of whoever waits for what was just published.
-            self._rest()
+            self._full_reads += 1
+            if self._full_reads >= FULL_READS_MAX or self.turn.has_work():
+                self._rest()
 
     def _rest(self) -> int:
         """Do nothing more before the end of the turn."""
         if not self._resting and self.transport is not None:
             self.transport.pause_reading()
+            self._full_reads = 0
             self._resting = True
             self.turn.want_end(self)
         return 0
@@ -512,7 +522,7 @@ class Connection(Outlet):
             self._deaf = True
             if self.transport is not None:
                 if self.output.size_bytes:
-                    self.transport.write(self.output.take())
+                    self.transport.writelines(self.output.take())
                 self.descriptor = -1
                 self.transport.close()
 
@@ -586,10 +596,3 @@ class Connection(Outlet):
 _PUBLISH = BasicPublish()
 _CONTENT_KINDS = frozenset((FRAME_PUBLISH, FRAME_CONTENT, FRAME_HEADER, FRAME_BODY))
 _METHODS = frozenset((FRAME_METHOD, FRAME_PUBLISH, FRAME_CONTENT, FRAME_ACK, FRAME_NACK, FRAME_REJECT))
-
-
-def _endpoint(address: Any) -> str:
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return str(address or "unix")

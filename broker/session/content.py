@@ -73,7 +73,7 @@ class ContentReceiver(DeliveryTarget):
         if size == 0:
             self._content_body = b""
             return self._complete_content()
-        self._content_body = bytes(size) if size <= BODY_PREALLOCATED_SIZE_MAX_BYTES else None
+        self._content_body = reader.new_body(size) if size <= BODY_PREALLOCATED_SIZE_MAX_BYTES else None
         self._content_state = EXPECT_BODY
         return 0
 

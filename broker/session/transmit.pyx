@@ -1,14 +1,22 @@
 """Sending an output buffer over a plain socket, without a copy and without the event loop's write queue."""
 
 from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memset
 
-from protocol.amqp.writer cimport OutputBuffer
+from protocol.amqp.writer cimport OutputBuffer, iovec
 
 cdef extern from "<sys/socket.h>" nogil:
     enum:
         MSG_DONTWAIT
         MSG_NOSIGNAL
-    Py_ssize_t send(int descriptor, const void *data, size_t size, int flags)
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+    Py_ssize_t sendmsg(int descriptor, const msghdr *message, int flags)
+
+cdef enum:
+    # A megabyte in frames of 128 KiB, with what is between them.
+    PARTS_MAX = 32
 
 
 cdef Py_ssize_t transmit(int descriptor, OutputBuffer output) noexcept:
@@ -19,8 +27,13 @@ cdef Py_ssize_t transmit(int descriptor, OutputBuffer output) noexcept:
     """
     cdef Py_ssize_t total = 0
     cdef Py_ssize_t sent
+    cdef iovec parts[PARTS_MAX]
+    cdef msghdr message
+    memset(&message, 0, sizeof(message))
+    message.msg_iov = parts
     while output.size_bytes:
-        sent = send(descriptor, output.memory, output.size_bytes, MSG_DONTWAIT | MSG_NOSIGNAL)
+        message.msg_iovlen = output.gather(parts, PARTS_MAX)
+        sent = sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
         if sent < 0:
             if errno == EINTR:
                 continue

@@ -71,6 +71,7 @@ cdef class FrameReader:
     cdef bytes address_octets(self)
     cdef bytes header_octets(self)
     cdef bytes payload_octets(self)
+    cdef bytes new_body(self, Py_ssize_t size)
     cdef int copy_payload(self, bytes target, Py_ssize_t offset) except -1
     cdef bint _read_publish(self, const unsigned char *payload, Py_ssize_t size) noexcept
     cdef bint _read_whole_content(self) noexcept

@@ -268,6 +268,10 @@ cdef class FrameReader:
     cdef bytes payload_octets(self):
         return PyBytes_FromStringAndSize(<const char *>self.payload, self.payload_size)
 
+    cdef bytes new_body(self, Py_ssize_t size):
+        """Return ``size`` octets for ``copy_payload`` to fill. What is in them until then is chance."""
+        return PyBytes_FromStringAndSize(NULL, size)
+
     cdef int copy_payload(self, bytes target, Py_ssize_t offset) except -1:
         """Copy the payload into ``target``, which nobody else has seen yet."""
         if offset + self.payload_size > PyBytes_GET_SIZE(target):

@@ -1,5 +1,8 @@
 class OutputBuffer:
-    """What a connection still has to send, as octets. It owns no memory while it is empty."""
+    """What a connection still has to send. It owns no memory while it is empty.
+
+    Octets are copied into it, but for large bodies, which are kept alive and sent from where they are.
+    """
 
     size_bytes: int
     def heartbeat(self) -> None:
@@ -46,5 +49,5 @@ class OutputBuffer:
         frame_max: int,
     ) -> int: ...
     def release(self) -> None: ...
-    def take(self) -> bytes:
-        """Return everything and leave the buffer empty."""
+    def take(self) -> list[bytes | memoryview]:
+        """Return everything as a list of buffers and leave this one empty; large bodies are not copied."""

@@ -1,8 +1,9 @@
 """The frame writer: appends frames to the output buffer of a connection."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy
 
 cdef enum:
     FRAME_END = 0xCE
@@ -15,6 +16,9 @@ cdef enum:
     # Buffers of this size are kept for the next connection that has something to send.
     POOLED_SIZE = 128 * 1024
     POOL_LENGTH_MAX = 32
+    # A body of this size is sent from where it is: to copy it costs more than to tell the system of another place.
+    BORROWED_SIZE_MIN = 16 * 1024
+    BORROWED_COUNT_MIN = 16
 
 cdef unsigned char *pool[POOL_LENGTH_MAX]
 cdef int pool_length = 0
@@ -55,34 +59,8 @@ cdef inline unsigned char *close_frame(unsigned char *at) noexcept nogil:
     return at + 1
 
 
-cdef inline Py_ssize_t content_size(Py_ssize_t header_size, Py_ssize_t body_size, unsigned int frame_max) noexcept nogil:
-    """Return how many octets the frames of header and body take."""
-    cdef Py_ssize_t frames = 0
-    if body_size:
-        frames = 1
-        if frame_max and body_size > frame_max - FRAME_OVERHEAD_SIZE:
-            frames = (body_size - 1) // <Py_ssize_t>(frame_max - FRAME_OVERHEAD_SIZE) + 1
-    return header_size + body_size + (1 + frames) * FRAME_OVERHEAD_SIZE
-
-
-cdef inline unsigned char *store_content(
-    unsigned char *at, unsigned int channel, bytes header, bytes body, unsigned int frame_max
-) noexcept:
-    cdef Py_ssize_t left = PyBytes_GET_SIZE(body)
-    cdef const char *data = PyBytes_AS_STRING(body)
-    cdef Py_ssize_t piece
-    at = open_frame(at, TYPE_HEADER, channel, PyBytes_GET_SIZE(header))
-    at = close_frame(store_bytes(at, header))
-    while left:
-        piece = left
-        if frame_max and piece > frame_max - FRAME_OVERHEAD_SIZE:
-            piece = frame_max - FRAME_OVERHEAD_SIZE
-        at = open_frame(at, TYPE_BODY, channel, piece)
-        memcpy(at, data, piece)
-        at = close_frame(at + piece)
-        data += piece
-        left -= piece
-    return at
+cdef inline unsigned char *store_header(unsigned char *at, unsigned int channel, bytes header) noexcept:
+    return close_frame(store_bytes(open_frame(at, TYPE_HEADER, channel, PyBytes_GET_SIZE(header)), header))
 
 
 cdef class OutputBuffer:
@@ -92,7 +70,7 @@ cdef class OutputBuffer:
     cdef unsigned char *reserve(self, Py_ssize_t size) except NULL:
         """Make room for ``size`` octets at the end and count them as written; return where they go."""
         global pool_length
-        cdef Py_ssize_t needed = self.size_bytes + size
+        cdef Py_ssize_t needed = self.used_bytes + size
         cdef Py_ssize_t capacity
         cdef unsigned char *memory
         if needed > self.capacity_bytes:
@@ -110,9 +88,52 @@ cdef class OutputBuffer:
                 raise MemoryError
             self.memory = memory
             self.capacity_bytes = capacity
-        memory = self.memory + self.size_bytes
-        self.size_bytes = needed
+        memory = self.memory + self.used_bytes
+        self.used_bytes = needed
+        self.size_bytes += size
         return memory
+
+    cdef int borrow(self, bytes owner, Py_ssize_t offset, Py_ssize_t size) except -1:
+        """Append ``size`` octets of ``owner`` without a copy."""
+        cdef Borrowed *borrowed
+        cdef int capacity
+        if self.borrowed_count == self.borrowed_capacity:
+            capacity = max(2 * self.borrowed_capacity, BORROWED_COUNT_MIN)
+            borrowed = <Borrowed *>realloc(self.borrowed, capacity * sizeof(Borrowed))
+            if borrowed is NULL:
+                raise MemoryError
+            self.borrowed = borrowed
+            self.borrowed_capacity = capacity
+        borrowed = self.borrowed + self.borrowed_count
+        Py_INCREF(owner)
+        borrowed.owner = <void *>owner
+        borrowed.octets = PyBytes_AS_STRING(owner) + offset
+        borrowed.size_bytes = size
+        borrowed.position = self.used_bytes
+        self.borrowed_count += 1
+        self.size_bytes += size
+        return 0
+
+    cdef int put_body(self, unsigned int channel, bytes body, unsigned int frame_max) except -1:
+        """Append a body in frames of ``frame_max`` at most."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
+        cdef Py_ssize_t at = 0
+        cdef Py_ssize_t piece
+        cdef unsigned char *frame
+        while at < size:
+            piece = size - at
+            if frame_max and piece > frame_max - FRAME_OVERHEAD_SIZE:
+                piece = frame_max - FRAME_OVERHEAD_SIZE
+            if size < BORROWED_SIZE_MIN:
+                frame = open_frame(self.reserve(piece + FRAME_OVERHEAD_SIZE), TYPE_BODY, channel, piece)
+                memcpy(frame, PyBytes_AS_STRING(body) + at, piece)
+                close_frame(frame + piece)
+            else:
+                open_frame(self.reserve(FRAME_OVERHEAD_SIZE - 1), TYPE_BODY, channel, piece)
+                self.borrow(body, at, piece)
+                close_frame(self.reserve(1))
+            at += piece
+        return 0
 
     cdef int put_heartbeat(self) except -1:
         cdef unsigned char *at = self.reserve(FRAME_OVERHEAD_SIZE)
@@ -146,48 +167,84 @@ cdef class OutputBuffer:
         unsigned int frame_max,
     ) except -1:
         cdef Py_ssize_t method_size = 13 + PyBytes_GET_SIZE(consumer_tag) + PyBytes_GET_SIZE(address)
-        cdef unsigned char *at = self.reserve(
-            method_size
-            + FRAME_OVERHEAD_SIZE
-            + content_size(PyBytes_GET_SIZE(header), PyBytes_GET_SIZE(body), frame_max)
-        )
+        cdef unsigned char *at = self.reserve(method_size + PyBytes_GET_SIZE(header) + 2 * FRAME_OVERHEAD_SIZE)
         at = store_long(open_frame(at, TYPE_METHOD, channel, method_size), BASIC_DELIVER)
         at = store_longlong(store_bytes(at, consumer_tag), delivery_tag)
         at[0] = redelivered
-        at = close_frame(store_bytes(at + 1, address))
-        store_content(at, channel, header, body, frame_max)
-        return 0
+        store_header(close_frame(store_bytes(at + 1, address)), channel, header)
+        return self.put_body(channel, body, frame_max)
 
     cdef int put_content(
         self, unsigned int channel, bytes method, bytes header, bytes body, unsigned int frame_max
     ) except -1:
-        cdef unsigned char *at = self.reserve(
-            PyBytes_GET_SIZE(method)
-            + FRAME_OVERHEAD_SIZE
-            + content_size(PyBytes_GET_SIZE(header), PyBytes_GET_SIZE(body), frame_max)
-        )
-        at = open_frame(at, TYPE_METHOD, channel, PyBytes_GET_SIZE(method))
-        store_content(close_frame(store_bytes(at, method)), channel, header, body, frame_max)
-        return 0
+        cdef Py_ssize_t method_size = PyBytes_GET_SIZE(method)
+        cdef unsigned char *at = self.reserve(method_size + PyBytes_GET_SIZE(header) + 2 * FRAME_OVERHEAD_SIZE)
+        at = open_frame(at, TYPE_METHOD, channel, method_size)
+        store_header(close_frame(store_bytes(at, method)), channel, header)
+        return self.put_body(channel, body, frame_max)
+
+    cdef int gather(self, iovec *parts, int count_max) noexcept:
+        """Tell where the octets are that come next, in at most ``count_max`` parts. Returns how many there are."""
+        cdef Py_ssize_t at = self.sent_bytes
+        cdef int number = self.borrowed_sent
+        cdef int count = 0
+        cdef Py_ssize_t end
+        while count < count_max:
+            end = self.borrowed[number].position if number < self.borrowed_count else self.used_bytes
+            if at < end:
+                parts[count].iov_base = self.memory + at
+                parts[count].iov_len = end - at
+                at = end
+            elif number < self.borrowed_count:
+                parts[count].iov_base = <void *>self.borrowed[number].octets
+                parts[count].iov_len = self.borrowed[number].size_bytes
+                number += 1
+            else:
+                break
+            count += 1
+        return count
 
     cdef void consume(self, Py_ssize_t size) noexcept:
         """Forget the first ``size`` octets: they have been sent."""
+        cdef Py_ssize_t end
+        cdef Borrowed *borrowed
         if size >= self.size_bytes:
             self.release()
-        else:
-            self.size_bytes -= size
-            memmove(self.memory, self.memory + size, self.size_bytes)
+            return
+        self.size_bytes -= size
+        while size:
+            borrowed = self.borrowed + self.borrowed_sent
+            end = borrowed.position if self.borrowed_sent < self.borrowed_count else self.used_bytes
+            if self.sent_bytes < end:
+                end = min(end, self.sent_bytes + size)
+                size -= end - self.sent_bytes
+                self.sent_bytes = end
+            elif size < borrowed.size_bytes:
+                borrowed.octets += size
+                borrowed.size_bytes -= size
+                size = 0
+            else:
+                # The owner is given back with all others: it is mostly theirs, too.
+                size -= borrowed.size_bytes
+                self.borrowed_sent += 1
 
     cdef void release(self) noexcept:
         """Forget everything and give the memory back."""
         global pool_length
+        cdef int number
         if self.capacity_bytes == POOLED_SIZE and pool_length < POOL_LENGTH_MAX:
             pool[pool_length] = self.memory
             pool_length += 1
         else:
             free(self.memory)
         self.memory = NULL
-        self.size_bytes = self.capacity_bytes = 0
+        self.size_bytes = self.used_bytes = self.sent_bytes = self.capacity_bytes = 0
+        if self.borrowed is not NULL:
+            for number in range(self.borrowed_count):
+                Py_DECREF(<object>self.borrowed[number].owner)
+            free(self.borrowed)
+            self.borrowed = NULL
+            self.borrowed_count = self.borrowed_capacity = self.borrowed_sent = 0
 
     def heartbeat(self):
         self.put_heartbeat()
@@ -215,6 +272,17 @@ cdef class OutputBuffer:
         self.put_deliver(channel, consumer_tag, delivery_tag, redelivered, address, header, body, frame_max)
 
     def take(self):
-        data = PyBytes_FromStringAndSize(<const char *>self.memory, self.size_bytes)
-        self.release()
-        return data
+        """Return what there is to send as a list of buffers, and leave this one empty."""
+        cdef list parts = []
+        cdef iovec part
+        cdef Borrowed *borrowed
+        cdef Py_ssize_t offset
+        while self.gather(&part, 1):
+            borrowed = self.borrowed + self.borrowed_sent
+            if self.borrowed_sent < self.borrowed_count and part.iov_base == <void *>borrowed.octets:
+                offset = borrowed.octets - PyBytes_AS_STRING(<object>borrowed.owner)
+                parts.append(memoryview(<object>borrowed.owner)[offset : offset + borrowed.size_bytes])
+            else:
+                parts.append(PyBytes_FromStringAndSize(<const char *>part.iov_base, part.iov_len))
+            self.consume(part.iov_len)
+        return parts

@@ -1,6 +1,8 @@
 """A peer that does not read costs the broker a bounded amount of memory, and others nothing."""
 
 import contextlib
+import random
+import socket
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,25 @@ def test_a_consumer_that_does_not_read_costs_nobody_else(start_broker: StartBrok
         assert message is not None
         assert message.body == b"quick"
         slow_channel.deliver_many(count)
+
+
+def test_bodies_that_a_slow_peer_takes_in_pieces_arrive_whole(start_broker: StartBroker) -> None:
+    """Large ones are sent from where they are, among copies of small ones, and what is left goes by another way."""
+    broker = start_broker()
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    sizes = [chance.choice((10, 1000, 16_383, 16_384, 40_000, 131_064, 131_065, 400_000, 900_000)) for _ in range(60)]
+    bodies = [chance.randbytes(size) for size in sizes]
+    with RawClient(broker.address) as slow, RawClient(broker.address) as fast:
+        for client in (slow, fast):
+            client.open()
+        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+        slow_channel, fast_channel = slow.channel(1), fast.channel(1)
+        queue = fast_channel.declare_queue()
+        slow_channel.consume(queue, no_ack=True)
+        for body in bodies:
+            fast_channel.publish(body, routing_key=queue)
+        # Nothing is read before all is published, so the socket of the slow one is full.
+        fast_channel.counts(queue)
+        assert slow_channel.deliver_many(len(bodies)) == bodies

@@ -18,6 +18,8 @@ from protocol.amqp.reader import FrameReader, ReadBuffer
 from protocol.amqp.writer import OutputBuffer
 
 FRAME_MAX = 4096
+# Copied into what is sent, and sent from where it is.
+LARGE = [bytes(3 * FRAME_MAX), bytes(range(256)) * (6 * FRAME_MAX // 256)]
 Frames = list[tuple[str, int, bytes]]
 
 channels = st.integers(1, 5)
@@ -38,7 +40,7 @@ properties = st.builds(
     user_id=st.none() | st.text(max_size=9),
     cluster_id=st.none() | st.text(max_size=9),
 )
-contents = st.tuples(st.text(max_size=20), properties, st.binary(max_size=60) | st.just(bytes(3 * FRAME_MAX)))
+contents = st.tuples(st.text(max_size=20), properties, st.binary(max_size=60) | st.sampled_from(LARGE))
 streams = st.lists(st.tuples(channels, methods | contents | st.none()), max_size=12)
 
 
@@ -53,7 +55,7 @@ def write(stream: list[tuple[int, object]]) -> bytes:
             output.content(channel, method, encode_properties(props, len(body)), body, FRAME_MAX)
         else:
             output.method(channel, encode_method(item))
-    return output.take()
+    return b"".join(output.take())
 
 
 def joined(frames: Frames) -> Frames:
