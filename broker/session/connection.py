@@ -522,7 +522,7 @@ class Connection(Outlet):
             self._deaf = True
             if self.transport is not None:
                 if self.output.size_bytes:
-                    self.transport.writelines(self.output.take())
+                    self.transport.writelines(self.output.take_parts())
                 self.descriptor = -1
                 self.transport.close()
 

@@ -83,7 +83,7 @@ class Outlet(EndOfTurn):
             self.transport.abort()
             return 0
         if self.output.size_bytes:
-            self.transport.writelines(self.output.take())
+            self.transport.writelines(self.output.take_parts())
         return 0
 
     def owes_confirms(self, channel: Any) -> None:

@@ -49,5 +49,7 @@ class OutputBuffer:
         frame_max: int,
     ) -> int: ...
     def release(self) -> None: ...
-    def take(self) -> list[bytes | memoryview]:
+    def take(self) -> bytes:
+        """Return everything and leave the buffer empty."""
+    def take_parts(self) -> list[bytes | memoryview]:
         """Return everything as a list of buffers and leave this one empty; large bodies are not copied."""

@@ -272,6 +272,9 @@ cdef class OutputBuffer:
         self.put_deliver(channel, consumer_tag, delivery_tag, redelivered, address, header, body, frame_max)
 
     def take(self):
+        return b"".join(self.take_parts())
+
+    def take_parts(self):
         """Return what there is to send as a list of buffers, and leave this one empty."""
         cdef list parts = []
         cdef iovec part

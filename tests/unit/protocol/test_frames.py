@@ -55,7 +55,7 @@ def write(stream: list[tuple[int, object]]) -> bytes:
             output.content(channel, method, encode_properties(props, len(body)), body, FRAME_MAX)
         else:
             output.method(channel, encode_method(item))
-    return b"".join(output.take())
+    return output.take()
 
 
 def joined(frames: Frames) -> Frames:
