@@ -93,6 +93,9 @@ HEADER_CASES = {
 LOSSES = (Case.TORN_TAIL, Case.UNIT_UNFINISHED)
 """The cases in which something is cut that someone had written."""
 
+HARMLESS = (Case.HEADER_MAGIC, Case.HEADER_CHECKSUM, Case.FRONT_UNPROVED, Case.GAP_UNPROVED)
+"""The damages that cost no record, or are none of the octets."""
+
 WITH_REPAIR = {
     Case.HEADER_NUMBER: "puts the file aside and goes on without it",
     Case.FRONT_MISSING: "goes on without those segments",

@@ -125,7 +125,9 @@ def _damaged(
         kind, sequence, _, _, payload_size, _ = header
         end = offset + size_of(payload_size)
         if not offset < found < end:
-            return Verdict(Case.RECORD_DAMAGED, end, sequence + 1, first_lost or sequence, kind)
+            # Of those that are missing before it nobody knows what they were.
+            known_kind = kind if first_lost in (0, sequence) else None
+            return Verdict(Case.RECORD_DAMAGED, end, sequence + 1, first_lost or sequence, known_kind)
     if found >= 0:
         # What is missing behind the last record that had been on disk is torn.
         resume = _last_proved(place, expected, _sequence_at(data, found, place.identity), later_has_records) + 1

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from storage.cases import LOSSES, WITH_REPAIR, Action, Case
+from storage.cases import HARMLESS, LOSSES, WITH_REPAIR, Action, Case
 from storage.checkpoint import Checkpoint, read_checkpoint
 from storage.damage import Damage, keep_copies, read_around
 from storage.errors import FormatTooNew, JournalDamaged
@@ -144,6 +144,8 @@ class Recovery:
         self._attested = 0  # the highest sequence of which a header or a checkpoint says that it was on disk
         self._proofs: list[tuple[int, Path]] = []
         self._proof_needed = False
+        self._reclaimed: bytes | None = None
+        self._damages_before_mark = 0
         self._indexes: set[int] = set()
         self._unharmed: set[Path] = set()  # the segment that was read last, unless something in it is damaged
         self.unindexed: list[Segment] = []
@@ -210,6 +212,7 @@ class Recovery:
             while True:
                 while records := reader.read(RECORDS_PER_READ):
                     yield records
+                self._note_mark()
                 if self._open_ended and reader.offset > HEADER_SIZE:
                     self._lose_none()
                 if reader.mark or reader.offset >= len(data):
@@ -266,8 +269,14 @@ class Recovery:
             return False
         file.segment.be_checked_with(file.header.seed, file.header.epoch)
         reader.replay_index(file.segment, index.stream, HEADER_SIZE, index.first_sequence, replayer)
+        self._note_mark()
         self._ends.append(_SegmentEnd(index.mark, index.batch_offset, index.end))
         return True
+
+    def _note_mark(self) -> None:
+        if self._reader.reclaimed is not self._reclaimed:
+            self._reclaimed = self._reader.reclaimed
+            self._damages_before_mark = len(self.damages)
 
     def apply(self) -> None:
         """Carry out the repairs, and bring on disk what was read. Raises OSError."""
@@ -403,11 +412,14 @@ class Recovery:
                 self.damages.append(Damage(identity.case, file.path, file.number, 0, min(HEADER_SIZE, len(data))))
             self.epoch = max(self.epoch, identity.epoch)
             return identity
-        self.damages.append(Damage(Case.HEADER_LOST, file.path, file.number, 0, len(data), self._reader.sequence + 1))
+        case = Case.HEADER_SHORT if identity is Case.HEADER_SHORT else Case.HEADER_LOST
+        # Where the front was reclaimed nobody knows which record should be the first.
+        known = self._reader.sequence > 0 or file.number == FIRST_NUMBER
+        lost = self._reader.sequence + 1 if known else 0
+        self.damages.append(Damage(case, file.path, file.number, 0, len(data), lost))
         self._open_ended = True
-        end = max(len(data), HEADER_SIZE)
-        self._reader.begin(file.segment, data, end, 0, 0)
-        self._reader.resume(end, self._reader.sequence + 1)
+        self._reader.begin(file.segment, data, len(data), 0, 0)
+        self._reader.resume(len(data), self._reader.sequence + 1)
         return None
 
     def _leap(self, sequence: int) -> list[Any]:
@@ -501,7 +513,7 @@ class Recovery:
             first_needed, checkpoint_needed = RECLAIMED_PAYLOAD.unpack_from(self._reader.reclaimed)
         self._check_gaps()
         if self._files and self._files[0].number > first_needed:
-            if any(damage.kind in (None, RECLAIMED) for damage in self.damages):
+            if self._may_have_stood_in_damage(self._files[0].number - 1):
                 file = self._files[0]
                 self.damages.append(Damage(Case.FRONT_UNPROVED, file.path, file.number, 0, 0))
             else:
@@ -533,22 +545,33 @@ class Recovery:
             missing = [number for number in missing if not any(first <= number <= last for first, last in gone)]
             if not missing:
                 continue
-            if any(damage.kind in (None, RECLAIMED) for damage in self.damages):
+            if self._may_have_stood_in_damage(missing[0]):
                 self.damages.append(Damage(Case.GAP_UNPROVED, file.path, file.number, 0, 0))
                 continue
             for number in missing:
                 self._refuse(Case.NUMBER_GAP, segment_path(self.directory, number))
             self.damages.append(Damage(Case.SEQUENCE_GAP, file.path, file.number, HEADER_SIZE, 0, 0, count))
 
+    def _may_have_stood_in_damage(self, missing: int) -> bool:
+        """Say whether a mark that lets this segment go may be among what is lost.
+
+        It was written behind that segment, and a later mark would repeat it.
+        """
+        return any(
+            damage.kind in (None, RECLAIMED) and damage.case not in HARMLESS and damage.segment > missing
+            for damage in self.damages[self._damages_before_mark :]
+        )
+
     def _plan(self, end: Case, kept_count: int) -> None:
         """List the repairs of the segments, the last segment first: a crash amid them must not leave a gap."""
         for file in reversed(self._files[kept_count:]):
             self.repairs.append(Repair(Case.AFTER_END, file.path))
         kept = self._files[:kept_count]
-        if kept and kept[-1].segment.size == HEADER_SIZE:
-            self.repairs.append(
-                Repair(end, kept.pop().path) if end is Case.SEGMENT_UNUSED else Repair(Case.AFTER_END, kept.pop().path)
-            )
+        # A file that does not tell what is in it stays: it is the place of what may be missing.
+        unread = {damage.path for damage in self.damages if damage.case in (Case.HEADER_SHORT, Case.HEADER_LOST)}
+        while kept and kept[-1].segment.size <= HEADER_SIZE and kept[-1].path not in unread:
+            case = Case.SEGMENT_UNUSED if end is Case.SEGMENT_UNUSED else Case.AFTER_END
+            self.repairs.append(Repair(case, kept.pop().path))
             end = Case.SEGMENT_COMPLETE
         if kept:
             last, last_end = kept[-1], self._ends[len(kept) - 1]

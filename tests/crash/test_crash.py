@@ -38,6 +38,13 @@ PARTS = 2
 """So many brokers are killed in turn, each by a test of its own, so that two cores have something to do."""
 
 SEGMENT_SIZE_BYTES = 1 << 20
+MESSAGE_MEMORY_BYTES = (0, 10_000, 300_000)
+"""What messages may take in memory; 0 is the default. Each life has one of these: with little, nearly all is paged out,
+read ahead and, when its segment is in the way, moved."""
+
+LOOK_PROBABILITY = 0.4
+"""In how many lives it is seen what the storage does, which makes them a little longer."""
+
 PLAIN_QUEUES = ("plain-0", "plain-1")
 FANOUT_QUEUES = ("fan-0", "fan-1", "fan-2")
 MOVE_QUEUES = ("move-from", "move-to-0", "move-to-1")
@@ -58,6 +65,9 @@ REASONS = {"expired", "rejected", "maxlen", "delivery_limit"}
 REASONS_ROUNDS_MIN = 8
 """After so many rounds the load must have reached every way out of a queue."""
 
+PAGING_ROUNDS_MIN = 20
+"""After so many, paging, moving of messages and indexes must have been seen."""
+
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(60 + 10 * ROUNDS)]
 
 
@@ -76,6 +86,10 @@ class World:
     unsure: set[str] = field(default_factory=set)
     reasons: set[str] = field(default_factory=set)
     message_count: int = 0
+    paging_lives: int = 0
+    paged_max: float = 0
+    compacted_bytes: float = 0
+    index_count: int = 0
 
     def loads(self) -> list[Load]:
         """Everything that goes on at the same time."""
@@ -102,10 +116,12 @@ class World:
         loads = self.loads()
         for load in loads:
             load.start()
-        killer = threading.Timer(self.random.uniform(LOAD_MIN_S, LOAD_MAX_S), self.broker.kill)
+        looks = self.random.random() < LOOK_PROBABILITY
+        killer = threading.Timer(self.random.uniform(LOAD_MIN_S, LOAD_MAX_S), self.end_life, (looks,))
         killer.start()
         for thread in (killer, *loads):
             thread.join()
+        self.index_count = max(self.index_count, len(list(self.broker.data_directory.rglob("*.index"))))
         for load in loads:
             assert load.failure is None, load.failure
             if isinstance(load, Mover):
@@ -114,8 +130,20 @@ class World:
                 self.unsure = load.unsure
         self.message_count += sum(len(model.published) for model in (*self.models.values(), self.chain, self.moving))
 
+    def end_life(self, looks: bool) -> None:
+        """Kill the broker, perhaps after a look at what its storage does."""
+        try:
+            if looks:
+                paged_out = self.broker.metric("rabbitmq_queue_messages_paged_out")
+                self.paging_lives += paged_out > 0
+                self.paged_max = max(self.paged_max, paged_out)
+                self.compacted_bytes += self.broker.metric("haypile_journal_compacted_bytes_total")
+        finally:
+            self.broker.kill()
+
     def restart(self) -> None:
         """Start the broker again, perhaps after a kill or two amid its recovery."""
+        self.broker.settings["message-memory-bytes"] = str(self.random.choice(MESSAGE_MEMORY_BYTES))
         while self.random.random() < RECOVERY_KILL_PROBABILITY:
             self.broker.start_and_kill(self.random.uniform(RECOVERY_MIN_S, RECOVERY_MAX_S))
         self.broker.start()
@@ -231,5 +259,10 @@ def test_what_was_promised_holds_after_every_kill(start_broker: StartBroker, par
             world.check()
         except AssertionError as error:
             raise AssertionError(f"round {round_}, seed {seed - part}, part {part}: {error}") from error
-    print(f"{rounds} kills, {world.message_count} messages, {time.monotonic() - begin:.0f} s")
+    print(
+        f"{rounds} kills, {world.message_count} messages, {time.monotonic() - begin:.0f} s; paging seen in "
+        f"{world.paging_lives} lives, {world.paged_max:.0f} messages at most, {world.compacted_bytes:.0f} bytes moved, "
+        f"{world.index_count} indexes at most"
+    )
     assert world.reasons == REASONS or rounds < REASONS_ROUNDS_MIN
+    assert (world.paged_max and world.compacted_bytes and world.index_count) or rounds < PAGING_ROUNDS_MIN

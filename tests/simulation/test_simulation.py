@@ -24,6 +24,7 @@ SEEDS = {
 }
 PARTS = 4
 STEPS = 150
+STEPS_AFTERWARDS = 20
 OPERATIONS_MIN = 60
 SWEPT = (1, 2, 3)
 TORN = 4
@@ -64,8 +65,8 @@ class OneFault(JournalRun):
         return self.given
 
     def work(self, steps):
-        super().work(STEPS)
-        # Of the first life only.
+        # The fault is in the first life; what is left of it shows in the second one, and at its end.
+        super().work(STEPS_AFTERWARDS if self.operation_count else STEPS)
         self.operation_count = self.operation_count or self.disk.operation_count
 
 

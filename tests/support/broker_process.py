@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from pathlib import Path
 
 from tests.support.raw_client import Address, RawClient
@@ -74,6 +75,13 @@ class BrokerProcess:
         self._log_reader = threading.Thread(target=self._read_log, args=(process, lines), daemon=True)
         self._log_reader.start()
         return lines
+
+    def metric(self, name: str) -> float:
+        """The sum of all series of that name. Raises OSError when the broker is not there."""
+        host, port = self.metrics_address
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((name + " ", name + "{")))
 
     @property
     def log_text(self) -> str:
