@@ -36,7 +36,8 @@ class Haypile:
         command += ["--listeners", "127.0.0.1:0", "--metrics-listener", "127.0.0.1:0"]
         for name, value in (settings or {}).items():
             command += [f"--{name}", value]
-        self.process = subprocess.Popen(command, stderr=(directory / "log").open("w"))
+        with (directory / "log").open("w") as log:
+            self.process = subprocess.Popen(command, stderr=log)
         self.pid = self.process.pid
         ready = self._ready(directory / "log", timeout_s)
         self.port = int(ready["listeners"][0].rpartition(":")[2])

@@ -67,10 +67,13 @@ class Client:
 
     @cached_property
     def server(self) -> str:
-        """What the broker calls itself, with its version."""
+        """What the broker is, with its version."""
         start = decode_method(self._start)
         assert isinstance(start, ConnectionStart)
-        return f"{start.server_properties['product']} {start.server_properties['version']}"
+        properties = start.server_properties
+        # Haypile calls itself RabbitMQ, for clients that ask for that, and says there what it is.
+        ours = properties.get("haypile")
+        return f"Haypile {ours}" if ours else f"{properties['product']} {properties['version']}"
 
     def send(self, channel: int, method: Method) -> None:
         """Send a method."""
