@@ -1,8 +1,8 @@
 """Each scenario of the benchmarks, tiny: that it works, not what it measures."""
 
 import math
+import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +13,7 @@ from benchmarks.results import figures_of
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.trial import Effort, Trial
 from benchmarks.workers import GeneratorError, Workers
+from broker.version import VERSION
 
 TINY = Effort(
     seconds=0.1,
@@ -52,11 +53,16 @@ def test_a_scenario_gives_its_figures(trial: Trial, name: str) -> None:
     assert outcome.done > 0
 
 
-def test_a_broker_that_is_gone_is_told(tmp_path: Path) -> None:
-    broker = Haypile(tmp_path)
-    client = Client(broker.port)
-    assert client.server.startswith("Haypile ")
+def test_the_broker_is_named(trial: Trial) -> None:
+    client = Client(trial.broker.port)
+    assert client.server == f"Haypile {VERSION}"
     client.close()
-    broker.stop()
-    with Workers() as workers, pytest.raises((GeneratorError, OSError)):
-        SCENARIOS["k"].run(Trial(broker, workers, TINY))
+
+
+def test_a_broker_that_is_gone_is_told(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        # Bound, but nobody listens.
+        monkeypatch.setattr(trial.broker, "port", listener.getsockname()[1])
+        with pytest.raises(GeneratorError, match=r"churn: .*Connection refused"):
+            SCENARIOS["k"].run(trial)

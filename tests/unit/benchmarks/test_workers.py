@@ -8,6 +8,9 @@ import pytest
 
 from benchmarks.workers import GeneratorError, Worker, Workers
 
+# So that one process is started for them all.
+pytestmark = pytest.mark.xdist_group("benchmark-workers")
+
 
 def add(pipe: Any, first: int) -> int:
     """A task that talks, and returns something."""
@@ -25,8 +28,9 @@ def vanish(pipe: Any) -> None:
     os._exit(1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
+    """A process that tests share."""
     with Workers() as workers:
         yield workers[0]
 
@@ -48,14 +52,18 @@ def test_a_task_that_fails_says_why_and_the_next_is_done(worker: Worker) -> None
     assert [worker.receive(), worker.receive()] == ["ready", 3]
 
 
-def test_a_process_that_ends(worker: Worker) -> None:
-    worker.start(vanish)
-    with pytest.raises(GeneratorError, match="has ended"):
-        worker.receive()
-
-
 def test_an_answer_that_does_not_come(worker: Worker) -> None:
     worker.start(add, 1)
     assert worker.receive() == "ready"
     with pytest.raises(GeneratorError, match=r"did not answer within 0\.01 s"):
         worker.receive(0.01)
+    worker.send(2)
+    assert worker.receive() == 3
+
+
+def test_a_process_that_ends() -> None:
+    with Workers() as workers:
+        worker = workers[0]
+        worker.start(vanish)
+        with pytest.raises(GeneratorError, match="has ended"):
+            worker.receive()
