@@ -51,7 +51,9 @@ class Consumer:
             self._client.call(CHANNEL, BasicQos(prefetch_count=self._prefetch))
         self._client.call(CHANNEL, BasicConsume(queue=self._queue, consumer_tag=TAG, no_ack=not self._ack_every))
         self.socket.settimeout(None)
-        self._count(len(self._client.buffer))
+        # What came right behind the answer.
+        octets, self._client.buffer = len(self._client.buffer), b""
+        self._count(octets)
 
     @property
     def delivered(self) -> int:

@@ -52,6 +52,7 @@ def test_deliveries_are_counted_by_octets_and_acknowledged() -> None:
     consumers.start()
     assert link.asked == ["basic.qos", "basic.consume"]
     assert consumers.delivered == 1
+    assert link.buffer == b""
     link.broker.sendall(bytes(2_450))
     while consumers.delivered < 26:
         assert consumers.step(10)
