@@ -47,7 +47,7 @@ def measured(workers: Sequence[Worker], pid: int, seconds: float, warmup_s: floa
     begin = time.monotonic() + START_S + warmup_s
     for worker in workers:
         worker.send((begin, begin + seconds))
-    time.sleep(begin - time.monotonic())
+    time.sleep(max(0.0, begin - time.monotonic()))
     meter = Meter(pid)
     time.sleep(max(0.0, begin + seconds - time.monotonic()))
     return meter.read()
