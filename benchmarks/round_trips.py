@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.client import CHANNEL, FRAME_MAX_BYTES, READ_SIZE_BYTES, Client
+from benchmarks.client import CHANNEL, FRAME_MAX_BYTES, FRAME_OVERHEAD_BYTES, READ_SIZE_BYTES, Client
 from benchmarks.latencies import percentiles_us
 from benchmarks.publishing import ACK_FRAME, TRANSIENT, Confirms, block_of
 from benchmarks.span import Span, measured
 from benchmarks.topology import Load, Topology
 from benchmarks.usage import Usage
 from benchmarks.workers import Worker
-from protocol.amqp.codec import decode_method, encode_method
-from protocol.amqp.methods import BasicConsume, BasicDeliver, BasicPublish, ConfirmSelect
+from protocol.amqp.codec import encode_method
+from protocol.amqp.methods import BasicConsume, BasicPublish, ConfirmSelect
 from protocol.amqp.properties import BasicProperties, decode_properties, encode_properties
 from protocol.amqp.writer import OutputBuffer
 
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 BODY = bytes(16)
-ID_LENGTH = 8
-POLL_MS = 50
+NO_ID = b"00000000"
 REQUESTS = Load(len(BODY), queue="haypile-benchmark-requests")
-
-
-def _message(routing_key: str, properties: BasicProperties) -> bytearray:
-    output = OutputBuffer()
-    header = encode_properties(properties, len(BODY))
-    output.content(CHANNEL, encode_method(BasicPublish(routing_key=routing_key)), header, BODY, FRAME_MAX_BYTES)
-    return bytearray(output.take())
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = connection.recv(READ_SIZE_BYTES)
-    while len(data) < size:
-        more = connection.recv(READ_SIZE_BYTES)
-        if not more or not data:
-            raise ConnectionError("the broker closed the connection")
-        data += more
-    if len(data) != size:
-        raise ConnectionError(f"{len(data)} octets came, not {size}")
-    return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,73 +59,99 @@ class _Timer:
         return RoundTrips(self._span.rates[0], *percentiles_us(self._times_ns))
 
 
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = connection.recv(READ_SIZE_BYTES)
+    while len(data) < size:
+        more = connection.recv(READ_SIZE_BYTES)
+        if not more:
+            raise ConnectionError("the broker closed the connection")
+        data += more
+    if len(data) != size:
+        raise ConnectionError(f"{len(data)} octets came, not {size}")
+    return data
+
+
+def _message(routing_key: str, identity: bytes, reply_to: str | None) -> bytearray:
+    output = OutputBuffer()
+    properties = BasicProperties(delivery_mode=TRANSIENT, correlation_id=identity.decode(), reply_to=reply_to)
+    header = encode_properties(properties, len(BODY))
+    output.content(CHANNEL, encode_method(BasicPublish(routing_key=routing_key)), header, BODY, FRAME_MAX_BYTES)
+    return bytearray(output.take())
+
+
+def _delivery(client: Client) -> tuple[int, bytes]:
+    """Return the size of a delivery, frames included, and its content header."""
+    method, header, body = (client.frame()[1] for _ in ("method", "header", "body"))
+    return len(method) + len(header) + len(body) + 3 * FRAME_OVERHEAD_BYTES, header
+
+
+class Pair:
+    """A connection that requests, and one that responds: one request at a time, each with a correlation id.
+
+    The first request and the first reply are decoded. In those that follow nothing differs but delivery tags and
+    correlation ids, so these are read and written where they stand.
+    """
+
+    def __init__(self, port: int, queue: str) -> None:
+        requester, responder = Client(port), Client(port)
+        responder.call(CHANNEL, BasicConsume(queue=queue, no_ack=True))
+        requester.call(CHANNEL, BasicConsume(queue=DIRECT_REPLY_TO, no_ack=True))
+        self._requester, self._responder = requester.socket, responder.socket
+        self._request = _message(queue, NO_ID, DIRECT_REPLY_TO)
+        self._requester.sendall(self._request)
+        self._request_size, header = _delivery(responder)
+        reply_to = decode_properties(header).reply_to
+        assert reply_to is not None
+        self._reply_to = reply_to.encode()
+        self._reply = _message(reply_to, NO_ID, None)
+        self._responder.sendall(self._reply)
+        self._reply_size, _ = _delivery(requester)
+        self._requested_at, self._replied_at = self._request.index(NO_ID), self._reply.rindex(NO_ID)
+        # Behind the header are only its frame's end, and the body's frame.
+        header_at = self._request_size - len(BODY) - 2 * FRAME_OVERHEAD_BYTES + 7 - len(header)
+        self._identity_at = header_at + header.index(NO_ID)
+        self._reply_to_at = header_at + header.index(self._reply_to)
+        for connection in (self._requester, self._responder):
+            connection.settimeout(None)
+
+    def trip(self, number: int) -> None:
+        """Send a request, reply to it, and take the reply."""
+        identity = b"%08x" % number
+        at = self._requested_at
+        self._request[at : at + len(identity)] = identity
+        self._requester.sendall(self._request)
+        request = _exactly(self._responder, self._request_size)
+        if not request.startswith(self._reply_to, self._reply_to_at):
+            raise ConnectionError("a request is to be answered elsewhere than the first")
+        at = self._replied_at
+        self._reply[at : at + len(identity)] = request[self._identity_at : self._identity_at + len(identity)]
+        self._responder.sendall(self._reply)
+        if identity not in _exactly(self._requester, self._reply_size):
+            raise ConnectionError("the reply has another correlation id")
+
+    def close(self) -> None:
+        """End both connections."""
+        self._requester.close()
+        self._responder.close()
+
+
 def request(pipe: Any, port: int, queue: str, rate: float) -> RoundTrips:
     """Send a request when the last is answered, and not before it is due."""
-    client = Client(port)
-    client.call(CHANNEL, BasicConsume(queue=DIRECT_REPLY_TO, no_ack=True, consumer_tag="r"))
-    client.socket.settimeout(None)
-    properties = BasicProperties(delivery_mode=TRANSIENT, correlation_id="0" * ID_LENGTH, reply_to=DIRECT_REPLY_TO)
-    message = _message(queue, properties)
-    at = message.index(b"0" * ID_LENGTH)
+    pair = Pair(port, queue)
     pipe.send("ready")
     timer = _Timer(pipe.recv(), rate)
-    reply_size = number = 0
+    number = 0
     while timer.goes_on():
         number += 1
-        identity = b"%0*x" % (ID_LENGTH, number)
-        message[at : at + ID_LENGTH] = identity
         begin_ns = time.monotonic_ns()
-        client.socket.sendall(message)
-        if reply_size:
-            if identity not in _exactly(client.socket, reply_size):
-                raise ConnectionError("the reply has another correlation id")
-        else:
-            # All replies are of the size of the first.
-            reply_size = sum(len(client.frame()[1]) + 8 for _ in ("method", "header", "body"))
+        pair.trip(number)
         timer.done(begin_ns)
-    client.socket.close()
+    pair.close()
     return timer.result
 
 
-def respond(pipe: Any, port: int, queue: str) -> None:
-    """Answer requests until the pipe says that there are no more. They come from one connection, one at a time."""
-    client = Client(port)
-    client.call(CHANNEL, BasicConsume(queue=queue, no_ack=True, consumer_tag="q"))
-    client.socket.settimeout(None)
-    pipe.send("ready")
-    waiting = select.poll()
-    waiting.register(client.socket, select.POLLIN)
-    waiting.register(pipe.fileno(), select.POLLIN)
-    reply, to, at, reply_to, request_size, reply_at, id_at = bytearray(), "", 0, b"", 0, 0, 0
-    while True:
-        ready = [descriptor for descriptor, _ in waiting.poll(POLL_MS)]
-        if client.socket.fileno() in ready:
-            if request_size:
-                data = _exactly(client.socket, request_size)
-                if data[reply_at : reply_at + len(reply_to)] != reply_to:
-                    raise ConnectionError("the request is to be answered elsewhere than the last")
-                reply[at : at + ID_LENGTH] = data[id_at : id_at + ID_LENGTH]
-            else:
-                # The first request tells where to answer; in the others only delivery tag and correlation id differ.
-                method, header, body = (client.frame()[1] for _ in ("method", "header", "body"))
-                assert isinstance(decode_method(method), BasicDeliver)
-                properties = decode_properties(header)
-                to, identity = properties.reply_to or "", (properties.correlation_id or "").encode()
-                reply_to, request_size = to.encode(), len(method) + len(header) + len(body) + 24
-                header_at = len(method) + 15
-                reply_at, id_at = header_at + header.index(reply_to), header_at + header.index(identity)
-                properties.reply_to = None
-                reply = _message(to, properties)
-                at = reply.rindex(identity)
-            client.socket.sendall(reply)
-        elif pipe.fileno() in ready:
-            pipe.recv()
-            client.socket.close()
-            return
-
-
 def requests(
-    workers: tuple[Worker, Worker],
+    worker: Worker,
     port: int,
     pid: int,
     rate: float,
@@ -155,17 +160,11 @@ def requests(
     others: Sequence[Worker] = (),
 ) -> tuple[RoundTrips, Usage]:
     """Let a pair of connections request and respond, while ``others`` do their task."""
-    requester, responder = workers
-    queue = REQUESTS.queue
     with Topology(port, REQUESTS):
-        responder.start(respond, port, queue)
-        responder.receive()
-        requester.start(request, port, queue, rate)
-        requester.receive()
-        usage = measured([requester, *others], pid, seconds, warmup_s)
-        trips: RoundTrips = requester.receive()
-        responder.send("done")
-        responder.receive()
+        worker.start(request, port, REQUESTS.queue, rate)
+        worker.receive()
+        usage = measured([worker, *others], pid, seconds, warmup_s)
+        trips: RoundTrips = worker.receive()
     return trips, usage
 
 

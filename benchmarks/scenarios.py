@@ -82,9 +82,9 @@ def many_queues(trial: Trial) -> Outcome:
 
 def rpc(trial: Trial) -> Outcome:
     """Request and respond at a rate, and then flat out."""
-    effort, broker, pair = trial.effort, trial.broker, (trial.workers[0], trial.workers[1])
-    slow, _ = requests(pair, broker.port, broker.pid, REQUEST_RATE, effort.seconds, effort.warmup_s)
-    fast, usage = requests(pair, broker.port, broker.pid, 0, effort.seconds, effort.warmup_s)
+    effort, broker, worker = trial.effort, trial.broker, trial.workers[0]
+    slow, _ = requests(worker, broker.port, broker.pid, REQUEST_RATE, effort.seconds, effort.warmup_s)
+    fast, usage = requests(worker, broker.port, broker.pid, 0, effort.seconds, effort.warmup_s)
     figures = {"p50_at_200_us": slow.p50_us, "p99_at_200_us": slow.p99_us}
     figures |= {"p50_us": fast.p50_us, "p99_us": fast.p99_us, "requests_s": fast.per_s}
     return Outcome(figures, usage, fast.per_s * usage.seconds)
@@ -113,8 +113,8 @@ def cycles(trial: Trial) -> Outcome:
 
 
 def _steady(trial: Trial) -> Steady:
-    effort, broker, pair = trial.effort, trial.broker, (trial.workers[0], trial.workers[1])
-    return steady(pair, broker.port, broker.pid, STEADY, RATE, effort.seconds, effort.warmup_s)
+    effort, broker = trial.effort, trial.broker
+    return steady(trial.workers[0], broker.port, broker.pid, STEADY, RATE, effort.seconds, effort.warmup_s)
 
 
 def steady_rate(trial: Trial) -> Outcome:
@@ -139,12 +139,11 @@ def crowded_throughput(trial: Trial) -> Outcome:
 def requests_beside_flood(trial: Trial) -> Outcome:
     """Request and respond while another connection publishes flat out."""
     effort, broker, workers = trial.effort, trial.broker, trial.workers
-    flooder = workers[2]
+    requester, flooder = workers[0], workers[1]
     with Topology(broker.port, FLOOD):
         flooder.start(publish, broker.port, FLOOD)
         flooder.receive()
-        pair = (workers[0], workers[1])
-        trips, usage = requests(pair, broker.port, broker.pid, 0, effort.seconds, effort.warmup_s, [flooder])
+        trips, usage = requests(requester, broker.port, broker.pid, 0, effort.seconds, effort.warmup_s, [flooder])
         (published_s, _), _ = flooder.receive()
     figures = {"p50_us": trips.p50_us, "p99_us": trips.p99_us, "requests_s": trips.per_s, "published_s": published_s}
     return Outcome(figures, usage, (trips.per_s + published_s) * usage.seconds)

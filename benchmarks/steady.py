@@ -6,7 +6,6 @@ import select
 import socket
 import struct
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,73 +20,103 @@ from benchmarks.workers import Worker
 from protocol.amqp.methods import BasicConsume, BasicQos, ConfirmSelect
 
 STAMP = struct.Struct("<Q")
-POLL_MS = 50
+POLL_S = 0.05
 LINGER_S = 15.0
 
 
-def publish(pipe: Any, port: int, load: Load, rate: float) -> tuple[float, int]:
-    """Publish at a rate, with the time in each body; return how many in a second of the span, and how many in all."""
-    client = Client(port)
-    client.call(CHANNEL, ConfirmSelect())
-    client.socket.settimeout(None)
-    block = block_of("", load.routing_keys(0), load.size_bytes, load.durable)
-    message = bytearray(block.octets()[: block.offsets[1]])
-    stamp_at = len(message) - 1 - load.size_bytes
-    confirms, partial, published = Confirms(), b"", 0
-    pipe.send("ready")
-    span = Span(*pipe.recv())
-    begin = time.monotonic()
-    while not span.over(published):
-        due = int((time.monotonic() - begin) * rate) + 1
-        while published < due and published - confirms.count < load.window:
-            STAMP.pack_into(message, stamp_at, time.monotonic_ns())
-            client.socket.sendall(message)
-            published += 1
-        with suppress(BlockingIOError):
-            partial = confirms.take(partial + client.socket.recv(READ_SIZE_BYTES, socket.MSG_DONTWAIT))
-        time.sleep(max(0.0, begin + published / rate - time.monotonic()))
-    client.buffer = partial
-    client.socket.settimeout(LINGER_S)
-    client.close()
-    return span.rates[0], published
+def _received(connection: socket.socket) -> bytes:
+    data = connection.recv(READ_SIZE_BYTES)
+    if not data:
+        raise ConnectionError("the broker closed the connection")
+    return data
 
 
-def consume(pipe: Any, port: int, load: Load) -> tuple[float, float]:
-    """Consume and acknowledge one by one; return the percentiles of what was published in the span."""
-    client = Client(port)
-    client.call(CHANNEL, BasicQos(prefetch_count=load.prefetch))
-    client.call(CHANNEL, BasicConsume(queue=load.queue_name(0), consumer_tag=TAG))
-    client.socket.settimeout(None)
-    size = delivery_size("", load.routing_keys(0)[0], load.size_bytes, load.durable)
-    stamp_at = size - 1 - load.size_bytes
+class _Publisher:
+    """Publishes messages with the time in their bodies, with confirms."""
+
+    def __init__(self, port: int, load: Load) -> None:
+        client = Client(port)
+        client.call(CHANNEL, ConfirmSelect())
+        client.socket.settimeout(None)
+        self.socket = client.socket
+        self.published = 0
+        self._window = load.window
+        block = block_of("", load.routing_keys(0), load.size_bytes, load.durable)
+        self._message = bytearray(block.octets()[: block.offsets[1]])
+        self._stamp_at = len(self._message) - 1 - load.size_bytes
+        self._confirms = Confirms()
+        self._partial = b""
+
+    def publish(self, due: int) -> None:
+        """Publish until there are ``due`` messages, or the window is full."""
+        while self.published < due and self.published - self._confirms.count < self._window:
+            STAMP.pack_into(self._message, self._stamp_at, time.monotonic_ns())
+            self.socket.sendall(self._message)
+            self.published += 1
+
+    def read(self) -> None:
+        """Take in confirms."""
+        self._partial = self._confirms.take(self._partial + _received(self.socket))
+
+
+class _Consumer:
+    """Consumes messages, acknowledges each of them, and keeps how long each took that was published in the span."""
+
+    def __init__(self, port: int, load: Load) -> None:
+        client = Client(port)
+        client.call(CHANNEL, BasicQos(prefetch_count=load.prefetch))
+        client.call(CHANNEL, BasicConsume(queue=load.queue_name(0), consumer_tag=TAG))
+        client.socket.settimeout(None)
+        self.socket = client.socket
+        self.delivered = 0
+        self.times_ns: list[int] = []
+        self._buffer = client.buffer
+        self._size = delivery_size("", load.routing_keys(0)[0], load.size_bytes, load.durable)
+        self._stamp_at = self._size - 1 - load.size_bytes
+
+    def read(self, span: Span) -> None:
+        """Take in deliveries."""
+        data = _received(self.socket)
+        now_ns = time.monotonic_ns()
+        self._buffer += data
+        whole = len(self._buffer) // self._size
+        if not whole:
+            return
+        for number in range(whole):
+            stamp_ns = STAMP.unpack_from(self._buffer, number * self._size + self._stamp_at)[0]
+            if span.counts_since(stamp_ns / 1e9):
+                self.times_ns.append(now_ns - stamp_ns)
+        self._buffer = self._buffer[whole * self._size :]
+        self.socket.sendall(acknowledgements(self.delivered + 1, self.delivered + whole, 1))
+        self.delivered += whole
+
+
+def publish_and_consume(pipe: Any, port: int, load: Load, rate: float) -> tuple[float, float, float]:
+    """Publish at a rate and consume; return messages in a second, and the percentiles of how long they took."""
+    consumer, publisher = _Consumer(port, load), _Publisher(port, load)
     pipe.send("ready")
     span = Span(*pipe.recv())
-    waiting = select.poll()
-    waiting.register(client.socket, select.POLLIN)
-    buffer, times_ns, delivered = client.buffer, [], 0
-    expected, end = None, 0.0
-    while expected is None or (delivered < expected and time.monotonic() < end):
-        if waiting.poll(POLL_MS):
-            data = client.socket.recv(READ_SIZE_BYTES)
-            now_ns = time.monotonic_ns()
-            if not data:
-                raise ConnectionError("the broker closed the connection")
-            buffer += data
-            whole = len(buffer) // size
-            for number in range(whole):
-                stamp_ns = STAMP.unpack_from(buffer, number * size + stamp_at)[0]
-                if span.counts_since(stamp_ns / 1e9):
-                    times_ns.append(now_ns - stamp_ns)
-            buffer = buffer[whole * size :]
-            if whole:
-                client.socket.sendall(acknowledgements(delivered + 1, delivered + whole, 1))
-                delivered += whole
-        elif expected is None and pipe.poll():
-            expected, end = pipe.recv(), time.monotonic() + LINGER_S
-    client.socket.close()
-    if delivered < expected:
-        raise ConnectionError(f"{delivered} of {expected} messages were delivered")
-    return percentiles_us(times_ns)
+    begin = now = time.monotonic()
+    connections = [consumer.socket, publisher.socket]
+    while not span.over(publisher.published):
+        publisher.publish(int((now - begin) * rate) + 1)
+        # Unlike poll, this waits for less than a millisecond if need be.
+        wait = begin + publisher.published / rate - time.monotonic()
+        ready = select.select(connections, [], [], min(max(wait, 0.0), POLL_S))[0]
+        if consumer.socket in ready:
+            consumer.read(span)
+        if publisher.socket in ready:
+            publisher.read()
+        now = time.monotonic()
+    end = now + LINGER_S
+    while consumer.delivered < publisher.published and time.monotonic() < end:
+        if select.select([consumer.socket], [], [], POLL_S)[0]:
+            consumer.read(span)
+    for connection in connections:
+        connection.close()
+    if consumer.delivered < publisher.published:
+        raise ConnectionError(f"{consumer.delivered} of {publisher.published} messages were delivered")
+    return (span.rates[0], *percentiles_us(consumer.times_ns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +129,11 @@ class Steady:
     usage: Usage
 
 
-def steady(
-    workers: tuple[Worker, Worker], port: int, pid: int, load: Load, rate: float, seconds: float, warmup_s: float
-) -> Steady:
+def steady(worker: Worker, port: int, pid: int, load: Load, rate: float, seconds: float, warmup_s: float) -> Steady:
     """Publish and consume at a rate."""
-    publisher, consumer = workers
     with Topology(port, load):
-        consumer.start(consume, port, load)
-        consumer.receive()
-        publisher.start(publish, port, load, rate)
-        publisher.receive()
-        usage = measured([consumer, publisher], pid, seconds, warmup_s)
-        per_s, published = publisher.receive()
-        consumer.send(published)
-        p50_us, p99_us = consumer.receive()
+        worker.start(publish_and_consume, port, load, rate)
+        worker.receive()
+        usage = measured([worker], pid, seconds, warmup_s)
+        per_s, p50_us, p99_us = worker.receive()
     return Steady(per_s, p50_us, p99_us, usage)
