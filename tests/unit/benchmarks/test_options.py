@@ -7,6 +7,7 @@ import pytest
 
 import benchmarks.__main__ as program
 from benchmarks import report
+from benchmarks.options import parser
 from benchmarks.scenarios import SCENARIOS
 from tests.unit.benchmarks.samples import result
 
@@ -32,26 +33,26 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 )
 def test_a_wrong_option_is_told(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        program.parser().parse_args([f"{options[0]}={options[1]}"])
+        parser().parse_args([f"{options[0]}={options[1]}"])
     assert ended.value.code == 2
     assert message in said(capsys)
 
 
 def test_defaults_are_all_scenarios_of_haypile_alone() -> None:
-    arguments = program.parser().parse_args([])
+    arguments = parser().parse_args([])
     assert arguments.scenario == list(SCENARIOS)
     assert arguments.peer is None
     assert (arguments.runs, arguments.seconds) == (3, 3.0)
 
 
 def test_several_scenarios() -> None:
-    assert program.parser().parse_args(["--scenario", "a16, l"]).scenario == ["a16", "l"]
+    assert parser().parse_args(["--scenario", "a16, l"]).scenario == ["a16", "l"]
 
 
 def test_help_names_each_scenario() -> None:
-    text = " ".join(program.parser().format_help().split())
+    lines = parser().format_help().splitlines()
     for name, scenario in SCENARIOS.items():
-        assert f"{name} ({scenario.what})" in text.replace("- ", "-")
+        assert f"  {name:<18}{scenario.what}" in lines
 
 
 def test_a_chart_needs_a_peer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
