@@ -40,6 +40,8 @@ def main() -> None:
             measure(measurement, arguments.scenario, results, None)
     except (GeneratorError, BrokerUnavailableError) as failure:
         error = str(failure)
+    except KeyboardInterrupt:
+        error = "interrupted"
     except OSError as failure:
         error = f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure)
     if results:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -25,16 +26,15 @@ class _Failure:
 def _serve(pipe: Connection[Any, Any]) -> None:
     # Whoever started this process ends it: an interrupt of the terminal goes to all of them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    while True:
-        try:
+    # The pipe breaks when that one has ended.
+    with suppress(EOFError, BrokenPipeError):
+        while True:
             task, arguments = pipe.recv()
-        except EOFError:
-            return
-        try:
-            outcome = task(pipe, *arguments)
-        except (OSError, GeneratorError) as error:
-            outcome = _Failure(f"{task.__name__}: {error}")
-        pipe.send(outcome)
+            try:
+                outcome = task(pipe, *arguments)
+            except (OSError, GeneratorError) as error:
+                outcome = _Failure(f"{task.__name__}: {error}")
+            pipe.send(outcome)
 
 
 class Worker:
