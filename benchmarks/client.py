@@ -28,6 +28,11 @@ CHANNEL = 1
 FRAME_MAX_BYTES = 131_072
 CHANNEL_MAX = 2047
 READ_SIZE_BYTES = 1 << 18
+"""For buffers that are kept."""
+
+ANSWER_SIZE_BYTES = 1 << 14
+"""For what is read into memory of its own each time: of more, the system would be asked for it each time."""
+
 TIMEOUT_S = 10.0
 METHOD_FRAME = 1
 FRAME_HEAD = struct.Struct(">BHI")
@@ -92,7 +97,7 @@ class Client:
 
     def more(self) -> None:
         """Wait for octets, and append them to the buffer."""
-        data = self.socket.recv(READ_SIZE_BYTES)
+        data = self.socket.recv(ANSWER_SIZE_BYTES)
         if not data:
             raise ConnectionError("the broker closed the connection")
         self.buffer += data

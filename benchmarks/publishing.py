@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Iterable, Sequence
 
-from benchmarks.client import CHANNEL, FRAME_MAX_BYTES, READ_SIZE_BYTES, Client
+from benchmarks.client import ANSWER_SIZE_BYTES, CHANNEL, FRAME_MAX_BYTES, Client
 from protocol.amqp.codec import encode_method
 from protocol.amqp.methods import BasicPublish, ConfirmSelect
 from protocol.amqp.properties import BasicProperties, encode_properties
@@ -149,7 +149,7 @@ class Publisher:
 
     def read(self) -> None:
         """Take in confirms."""
-        data = self.socket.recv(READ_SIZE_BYTES)
+        data = self.socket.recv(ANSWER_SIZE_BYTES)
         if not data:
             raise ConnectionError("the broker closed the connection")
         self._partial = self._confirms.take(self._partial + data)

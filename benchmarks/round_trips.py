@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.client import CHANNEL, FRAME_MAX_BYTES, FRAME_OVERHEAD_BYTES, READ_SIZE_BYTES, Client
+from benchmarks.client import ANSWER_SIZE_BYTES, CHANNEL, FRAME_MAX_BYTES, FRAME_OVERHEAD_BYTES, Client
 from benchmarks.latencies import percentiles_us
 from benchmarks.publishing import ACK_FRAME, TRANSIENT, Confirms, block_of
 from benchmarks.span import Span, measured
@@ -60,9 +60,9 @@ class _Timer:
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = connection.recv(READ_SIZE_BYTES)
+    data = connection.recv(ANSWER_SIZE_BYTES)
     while len(data) < size:
-        more = connection.recv(READ_SIZE_BYTES)
+        more = connection.recv(ANSWER_SIZE_BYTES)
         if not more:
             raise ConnectionError("the broker closed the connection")
         data += more

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.client import CHANNEL, READ_SIZE_BYTES, Client
+from benchmarks.client import ANSWER_SIZE_BYTES, CHANNEL, Client
 from benchmarks.consuming import TAG, acknowledgements, delivery_size
 from benchmarks.latencies import percentiles_us
 from benchmarks.publishing import Confirms, block_of
@@ -25,7 +25,7 @@ LINGER_S = 15.0
 
 
 def _received(connection: socket.socket) -> bytes:
-    data = connection.recv(READ_SIZE_BYTES)
+    data = connection.recv(ANSWER_SIZE_BYTES)
     if not data:
         raise ConnectionError("the broker closed the connection")
     return data
