@@ -38,7 +38,9 @@ simulate: build
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(if $(FIRST),--first $(FIRST)) $(if $(ONLY),--only $(ONLY))
 
 bench: build
-	$(BIN)/python -m benchmarks $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(PEER),--peer $(PEER))
+	$(BIN)/python -m benchmarks $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(PEER),--peer $(PEER)) \
+		$(if $(RUNS),--runs $(RUNS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(OUTPUT),--output $(OUTPUT)) $(if $(CHART),--chart $(CHART))
 
 instructions: build
 	$(BIN)/python -m benchmarks.instructions --check

@@ -1,72 +1,69 @@
-"""usage: python -m benchmarks [--scenario NAME] [--peer rabbitmq] [--runs N] [--seconds S]"""
+"""Measures the scenarios of docs/performance.md: Haypile, and a peer in alternation with it.
+
+usage: python -m benchmarks [--scenario NAME[,NAME]] [--peer rabbitmq] [--runs N] [--seconds S] [--output FILE] ...
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
 import sys
-import tempfile
-from pathlib import Path
+from collections.abc import Sequence
+from typing import TextIO
 
-from benchmarks.brokers import BROKERS, BrokerUnavailableError, cpu_seconds, remove, resident_bytes
-from benchmarks.generator import Load, run
-
-SCENARIOS = {
-    "a16": Load(16),
-    "a1k": Load(1024),
-    "b": Load(1024, durable=True, window=1000, prefetch=1000, ack_every=10),
-}
+from benchmarks.brokers import BrokerUnavailableError
+from benchmarks.chart import ChartError, chart
+from benchmarks.measurement import Measurement, allow_files
+from benchmarks.options import parser
+from benchmarks.results import Result
+from benchmarks.summary import MEASURED
+from benchmarks.table import text_table
+from benchmarks.trial import Effort
+from benchmarks.workers import GeneratorError
 
 
 def main() -> None:
-    """Measure, in alternation, and print a JSON line for each run and a table of medians."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--scenario", choices=SCENARIOS, help="only this one")
-    parser.add_argument(
-        "--peer", choices=[name for name in BROKERS if name != "haypile"], help="a broker to compare with"
-    )
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    arguments = parser.parse_args()
-    directory = Path(tempfile.mkdtemp(prefix="haypile-benchmark-"))
-    brokers = []
+    """Measure what is asked for."""
+    options = parser()
+    arguments = options.parse_args()
+    if arguments.chart is not None and arguments.peer is None:
+        options.error("--chart shows ratios: it needs --peer")
+    brokers = [MEASURED, arguments.peer] if arguments.peer else [MEASURED]
+    effort = Effort(seconds=arguments.seconds, warmup_s=arguments.warmup, backlog=arguments.backlog)
+    measurement = Measurement(brokers, arguments.runs, effort, arguments.directory)
+    allow_files()
+    results: list[Result] = []
+    error = ""
     try:
-        for name in ("haypile", arguments.peer):
-            if name is not None:
-                (directory / name).mkdir()
-                brokers.append(BROKERS[name](directory / name))
-        rates: dict[tuple[str, str], list[float]] = {}
-        for scenario in [arguments.scenario] if arguments.scenario else SCENARIOS:
-            for _ in range(arguments.runs):
-                for broker in brokers:
-                    before = cpu_seconds(broker.pid)
-                    result = run(broker.port, SCENARIOS[scenario], arguments.seconds)
-                    used = cpu_seconds(broker.pid) - before
-                    result["delivered_per_cpu_s"] = result["delivered_s"] * arguments.seconds / max(used, 0.01)
-                    memory = round(resident_bytes(broker.pid) / 1e6, 1)
-                    line = {"broker": broker.name, "scenario": scenario, "cpu_s": round(used, 2), "memory_mb": memory}
-                    sys.stdout.write(
-                        json.dumps({**line, **{key: round(value) for key, value in result.items()}}) + "\n"
-                    )
-                    sys.stdout.flush()
-                    rates.setdefault((scenario, broker.name), []).append(result["delivered_s"])
-        _table(rates)
-    except BrokerUnavailableError as error:
+        if arguments.output is not None:
+            with arguments.output.open("a") as output:
+                measure(measurement, arguments.scenario, results, output)
+        else:
+            measure(measurement, arguments.scenario, results, None)
+    except (GeneratorError, BrokerUnavailableError) as failure:
+        error = str(failure)
+    except KeyboardInterrupt:
+        error = "interrupted"
+    except OSError as failure:
+        error = f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure)
+    if results:
+        sys.stdout.write("\n" + text_table(results))
+    if error:
         sys.exit(f"benchmarks: {error}")
-    finally:
-        for broker in brokers:
-            broker.stop()
-        remove(directory)
+    if arguments.chart is not None:
+        try:
+            arguments.chart.write_text(chart(results))
+        except (ChartError, OSError) as failure:
+            sys.exit(f"benchmarks: {arguments.chart}: {failure}")
 
 
-def _table(rates: dict[tuple[str, str], list[float]]) -> None:
-    sys.stdout.write("\nscenario  broker     median/s    spread  ratio\n")
-    for (scenario, name), values in rates.items():
-        median = statistics.median(values)
-        spread = (max(values) - min(values)) / median if median else 0.0
-        ratio = statistics.median(rates[scenario, "haypile"]) / median if median else 0.0
-        sys.stdout.write(f"{scenario:8}  {name:9}{median:>11,.0f}{spread:>9.0%}{ratio:>7.1f}\n")
+def measure(measurement: Measurement, scenarios: Sequence[str], results: list[Result], output: TextIO | None) -> None:
+    """Measure scenarios, and write down each result as soon as it is there."""
+    for scenario in scenarios:
+        for result in measurement.results(scenario):
+            results.append(result)
+            for stream in (sys.stdout, output):
+                if stream is not None:
+                    stream.write(result.line())
+                    stream.flush()
 
 
 if __name__ == "__main__":

@@ -18,21 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.brokers import Haypile, cpu_seconds, remove, resident_bytes
-from benchmarks.generator import ACK_FRAME, BASIC_ACK, FRAME_MAX_BYTES, QUEUE, READ_SIZE_BYTES, Client, highest_tag
+from benchmarks.brokers import Haypile, remove
+from benchmarks.client import CHANNEL, Client
+from benchmarks.consuming import Consumer, Consumers, delivery_size
+from benchmarks.publishing import Block, Publisher, Publishers
 from benchmarks.queues import say
-from protocol.amqp.codec import encode_method
-from protocol.amqp.methods import (
-    BasicConsume,
-    BasicDeliver,
-    BasicPublish,
-    BasicQos,
-    ConfirmSelect,
-    QueueDeclare,
-    QueueDelete,
-)
-from protocol.amqp.properties import BasicProperties, encode_properties
-from protocol.amqp.writer import OutputBuffer
+from benchmarks.topology import QUEUE
+from benchmarks.usage import cpu_seconds, resident_bytes
+from protocol.amqp.methods import QueueDeclare, QueueDelete
 
 BLOCK_LENGTH = 2_000
 WINDOW_LENGTH = 100_000
@@ -41,7 +34,6 @@ ACK_EVERY = 2_000
 SETTLING_S = 3.0
 RESTART_TIMEOUT_S = 1800
 ANSWER_TIMEOUT_S = 120
-TAG = "benchmark"
 BESIDE = QUEUE + "-beside"
 
 Report = Callable[[int], None]
@@ -70,67 +62,43 @@ class Steps:
 
 
 def publish(port: int, count: int, body_size: int, report: Report, queue: str = QUEUE) -> None:
-    """Publish ``count`` messages, rounded up to whole blocks, and wait until all are confirmed."""
-    client = Client(port)
-    client.socket.settimeout(ANSWER_TIMEOUT_S)
-    client.call(1, ConfirmSelect())
-    output = OutputBuffer()
-    header = encode_properties(BasicProperties(delivery_mode=2), body_size)
-    method = encode_method(BasicPublish(routing_key=queue))
+    """Publish ``count`` messages, a whole number of blocks, and wait until all are confirmed."""
+    block = Block()
     for _ in range(BLOCK_LENGTH):
-        output.content(1, method, header, bytes(body_size), FRAME_MAX_BYTES)
-    block = output.take()
-    published = confirmed = 0
-    while confirmed < count:
-        if published < count and published + BLOCK_LENGTH - confirmed <= WINDOW_LENGTH:
-            client.socket.sendall(block)
-            published += BLOCK_LENGTH
-        else:
-            confirmed = highest_tag(client, confirmed)
-            report(confirmed)
-    client.socket.close()
+        block.add("", queue, bytes(body_size), True)
+    publisher = Publisher(Client(port), block, WINDOW_LENGTH, BLOCK_LENGTH)
+    publishers = Publishers([publisher])
+    while publisher.confirmed < count:
+        if not publishers.step(ANSWER_TIMEOUT_S, count - publisher.published):
+            raise TimeoutError("the broker confirms nothing")
+        report(publisher.confirmed)
+    publishers.close()
 
 
 def beside(port: int, count: int, body_size: int) -> None:
     """Publish to an empty queue, for comparison: disk or memory of the machine may have become slower meanwhile."""
     client = Client(port)
-    client.call(1, QueueDeclare(queue=BESIDE, durable=True))
+    client.call(CHANNEL, QueueDeclare(queue=BESIDE, durable=True))
     steps = Steps("publish to an empty queue", count)
     publish(port, count, body_size, steps, BESIDE)
     steps.end(count)
-    client.call(1, QueueDelete(queue=BESIDE))
+    client.call(CHANNEL, QueueDelete(queue=BESIDE))
     client.socket.close()
-
-
-def delivery_size(body_size: int) -> int:
-    """Return how many octets a delivery has."""
-    output = OutputBuffer()
-    header = encode_properties(BasicProperties(delivery_mode=2), body_size)
-    method = BasicDeliver(consumer_tag=TAG, delivery_tag=1, exchange="", routing_key=QUEUE)
-    output.content(1, encode_method(method), header, bytes(body_size), FRAME_MAX_BYTES)
-    return len(output.take())
 
 
 def consume(port: int, count: int, body_size: int, report: Report) -> None:
     """Consume ``count`` messages, acknowledging every ``ACK_EVERY``."""
     client = Client(port)
-    client.socket.settimeout(ANSWER_TIMEOUT_S)
-    client.call(1, BasicQos(prefetch_count=PREFETCH_COUNT))
-    client.call(1, BasicConsume(queue=QUEUE, consumer_tag=TAG))
-    size = delivery_size(body_size)
-    view = memoryview(bytearray(READ_SIZE_BYTES * 4))
-    octets = len(client.buffer)
-    acknowledged = 0
-    while acknowledged < count:
-        octets += client.socket.recv_into(view)
-        received = octets // size
-        if received - acknowledged >= ACK_EVERY or received >= count:
-            acknowledged = received
-            client.socket.sendall(ACK_FRAME.pack(1, 1, 13, *BASIC_ACK, acknowledged, 1, 0xCE))
-            report(acknowledged)
+    consumer = Consumer(client, QUEUE, delivery_size("", QUEUE, body_size, True), PREFETCH_COUNT, ACK_EVERY)
+    consumers = Consumers([consumer])
+    consumers.start()
+    while consumer.delivered < count:
+        if not consumers.step(ANSWER_TIMEOUT_S):
+            raise TimeoutError("the broker delivers nothing")
+        report(consumer.delivered)
     # What was acknowledged is so for certain when something behind it was answered.
-    client.call(1, BasicQos(prefetch_count=1))
-    client.socket.close()
+    consumer.acknowledge()
+    client.close()
 
 
 def _nothing(_: int) -> None:
@@ -191,7 +159,7 @@ def main() -> None:
     settings = {"message-memory-bytes": str(arguments.message_memory_bytes)}
     broker = Haypile(directory, settings)
     try:
-        Client(broker.port).call(1, QueueDeclare(queue=QUEUE, durable=True))
+        Client(broker.port).call(CHANNEL, QueueDeclare(queue=QUEUE, durable=True))
         time.sleep(SETTLING_S)
         idle = resident_bytes(broker.pid)
         steps = Steps("publish", length)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ class Haypile:
         command += ["--listeners", "127.0.0.1:0", "--metrics-listener", "127.0.0.1:0"]
         for name, value in (settings or {}).items():
             command += [f"--{name}", value]
-        self.process = subprocess.Popen(command, stderr=(directory / "log").open("w"))
+        with (directory / "log").open("w") as log:
+            self.process = subprocess.Popen(command, stderr=log)
         self.pid = self.process.pid
         ready = self._ready(directory / "log", timeout_s)
         self.port = int(ready["listeners"][0].rpartition(":")[2])
@@ -109,31 +110,9 @@ def _free_port() -> int:
         return port
 
 
-BROKERS = {broker.name: broker for broker in (Haypile, RabbitMQ)}
+Broker = Haypile | RabbitMQ
 
-
-def processes(pid: int) -> list[int]:
-    """Return a process and its descendants."""
-    found = [pid]
-    for parent in found:
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
-    return found
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process and its descendants."""
-    ticks = 0
-    for process in processes(pid):
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def resident_bytes(pid: int) -> int:
-    """Return the memory of a process and its descendants."""
-    pages = sum(int(Path(f"/proc/{process}/statm").read_text().split()[1]) for process in processes(pid))
-    return pages * os.sysconf("SC_PAGE_SIZE")
+BROKERS: dict[str, Callable[[Path], Broker]] = {"haypile": Haypile, "rabbitmq": RabbitMQ}
 
 
 def remove(directory: Path) -> None:

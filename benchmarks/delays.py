@@ -11,15 +11,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.brokers import Haypile, remove, resident_bytes
-from benchmarks.generator import FRAME_MAX_BYTES, READ_SIZE_BYTES, Client
+from benchmarks.brokers import Haypile, remove
+from benchmarks.client import FRAME_HEAD, FRAME_MAX_BYTES, READ_SIZE_BYTES, Client
+from benchmarks.usage import resident_bytes
 from protocol.amqp.codec import encode_method
 from protocol.amqp.methods import BasicConsume, BasicPublish, QueueDeclare
 from protocol.amqp.properties import BasicProperties, encode_properties
 from protocol.amqp.writer import OutputBuffer
 
 QUEUE = "haypile-benchmark-delays"
-FRAME_HEAD = struct.Struct(">BHI")
 BODY_FRAME = 3
 DUE = struct.Struct(">Q")
 BLOCK_LENGTH = 500

@@ -19,7 +19,10 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.brokers import Haypile, remove
-from benchmarks.generator import Load, run
+from benchmarks.generator import run_count
+from benchmarks.scenarios import CONFIRMED
+from benchmarks.topology import Load
+from benchmarks.workers import Workers
 
 RECORDED = Path(__file__).with_name("instructions.json")
 TOLERANCE = 0.05
@@ -30,7 +33,7 @@ ROUNDS = 2
 WORKLOADS = {
     "a16": (Load(16), 200_000),
     "a1k": (Load(1024), 50_000),
-    "b": (Load(1024, durable=True, window=1000, prefetch=1000, ack_every=10), 30_000),
+    "b": (CONFIRMED, 30_000),
 }
 
 DUMPED = re.compile(r"^(?:summary|totals):\s*(\d+)", re.MULTILINE)
@@ -67,16 +70,17 @@ def measure(names: list[str]) -> dict[str, int]:
     broker = CountedBroker(directory)
     try:
         counts = {}
-        for name in names:
-            load, count = WORKLOADS[name]
-            lowest = []
-            for _ in range(ROUNDS):
-                broker.count()
-                run(broker.port, load, RUN_TIMEOUT_S, count)
-                lowest.append(broker.count() // count)
-            counts[name] = min(lowest)
-            sys.stdout.write(json.dumps({"scenario": name, "instructions_per_message": lowest}) + "\n")
-            sys.stdout.flush()
+        with Workers() as workers:
+            for name in names:
+                load, count = WORKLOADS[name]
+                lowest = []
+                for _ in range(ROUNDS):
+                    broker.count()
+                    run_count(workers, broker.port, load, count)
+                    lowest.append(broker.count() // count)
+                counts[name] = min(lowest)
+                sys.stdout.write(json.dumps({"scenario": name, "instructions_per_message": lowest}) + "\n")
+                sys.stdout.flush()
         return counts
     finally:
         broker.stop()

@@ -14,8 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.brokers import Haypile, cpu_seconds, remove, resident_bytes
-from benchmarks.generator import FRAME_MAX_BYTES, READ_SIZE_BYTES, Client
+from benchmarks.brokers import Haypile, remove
+from benchmarks.client import FRAME_MAX_BYTES, Client
+from benchmarks.pipelining import pipelined
+from benchmarks.usage import cpu_seconds, resident_bytes
 from protocol.amqp.codec import encode_method
 from protocol.amqp.methods import (
     BasicPublish,
@@ -30,48 +32,16 @@ from protocol.amqp.methods import (
 from protocol.amqp.properties import BasicProperties, encode_properties
 from protocol.amqp.writer import OutputBuffer
 
-BLOCK_LENGTH = 500
-"""So many methods are sent at once; twice as many may wait for their answers."""
+WINDOW = 1_000
+"""So many methods may wait for their answers."""
 
 SETTLING_S = 3.0
 PROBE_PAUSE_S = 0.001
-FRAME_OVERHEAD_BYTES = 8
-SIZE_AT = 3
 
 
 def name_of(number: int) -> str:
     """Return the name of a queue."""
     return f"benchmark.queue.{number:07}"
-
-
-def pipelined(client: Client, methods: list[Method]) -> float:
-    """Send methods without waiting for each answer; return how long it took until all were answered."""
-    begin = time.perf_counter()
-    sent = answered = 0
-    while answered < len(methods):
-        if sent < len(methods) and sent - answered <= BLOCK_LENGTH:
-            output = OutputBuffer()
-            for method in methods[sent : sent + BLOCK_LENGTH]:
-                output.method(1, encode_method(method))
-            sent += len(methods[sent : sent + BLOCK_LENGTH])
-            client.socket.sendall(output.take())
-        else:
-            answered += frames(client)
-    return time.perf_counter() - begin
-
-
-def frames(client: Client) -> int:
-    """Wait for something to come, and return how many whole frames there were."""
-    client.buffer += client.socket.recv(READ_SIZE_BYTES)
-    count = at = 0
-    while len(client.buffer) - at >= FRAME_OVERHEAD_BYTES:
-        end = at + int.from_bytes(client.buffer[at + SIZE_AT : at + SIZE_AT + 4], "big") + FRAME_OVERHEAD_BYTES
-        if end > len(client.buffer):
-            break
-        at = end
-        count += 1
-    client.buffer = client.buffer[at:]
-    return count
 
 
 def probe(port: int, done: Any, results: Any) -> None:
@@ -146,14 +116,14 @@ def main() -> None:
             declarations: list[Method] = [
                 QueueDeclare(queue=name_of(number), durable=True) for number in range(step * tenth, (step + 1) * tenth)
             ]
-            seconds = pipelined(client, declarations)
+            seconds = pipelined(client, declarations, WINDOW)
             say(step="declare", queues=(step + 1) * tenth, per_s=round(tenth / seconds))
         if arguments.bind:
             bindings: list[Method] = [
                 QueueBind(queue=name_of(number), exchange="amq.direct", routing_key=name_of(number))
                 for number in range(count)
             ]
-            say(step="bind", per_s=round(count / pipelined(client, bindings)))
+            say(step="bind", per_s=round(count / pipelined(client, bindings, WINDOW)))
         time.sleep(SETTLING_S)
         each = (resident_bytes(broker.pid) - before) / count
         say(step="memory", bytes_per_queue=round(each), longest_waits_ms=prober.longest_ms())
@@ -165,7 +135,7 @@ def main() -> None:
         client = Client(broker.port)
         prober = Probe(broker.port)
         deletions: list[Method] = [QueueDelete(queue=name_of(number)) for number in range(count)]
-        seconds = pipelined(client, deletions)
+        seconds = pipelined(client, deletions, WINDOW)
         say(step="delete", per_s=round(count / seconds), longest_waits_ms=prober.longest_ms())
     finally:
         broker.stop()

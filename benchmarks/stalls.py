@@ -20,12 +20,14 @@ from pathlib import Path
 
 from benchmarks.backlog import BLOCK_LENGTH, Steps, consume, publish
 from benchmarks.brokers import Haypile, remove
-from benchmarks.generator import FRAME_MAX_BYTES, QUEUE, READ_SIZE_BYTES, Client, Load, highest_tag, run
+from benchmarks.client import READ_SIZE_BYTES, Client
+from benchmarks.generator import run
+from benchmarks.publishing import UNLIMITED, Block, Publisher, Publishers
 from benchmarks.queues import say
-from protocol.amqp.codec import encode_method
-from protocol.amqp.methods import BasicConsume, BasicPublish, ConfirmSelect, QueueDeclare, QueueDelete
-from protocol.amqp.properties import BasicProperties, encode_properties
-from protocol.amqp.writer import OutputBuffer
+from benchmarks.scenarios import CONFIRMED
+from benchmarks.topology import QUEUE
+from benchmarks.workers import Workers
+from protocol.amqp.methods import BasicConsume, QueueDeclare, QueueDelete
 
 LAG = re.compile(r'^haypile_event_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)$', re.MULTILINE)
 MESSAGE_MEMORY_BYTES = 64 << 20
@@ -77,25 +79,16 @@ def hold(port: int) -> Client:
 
 def come_and_go(port: int, seconds: float) -> int:
     """Publish, with confirms, a few messages that stay among many that go at once; return how many stay."""
-    client = Client(port)
-    client.socket.settimeout(60)
-    client.call(1, ConfirmSelect())
-    header = encode_properties(BasicProperties(delivery_mode=2), BODY_SIZE_BYTES)
-    output = OutputBuffer()
+    block = Block()
     for number in range(BLOCK_LENGTH):
-        queue = LASTING if number % LASTING_EVERY == 0 else QUEUE
-        method = encode_method(BasicPublish(routing_key=queue))
-        output.content(1, method, header, bytes(BODY_SIZE_BYTES), FRAME_MAX_BYTES)
-    block = output.take()
+        block.add("", LASTING if number % LASTING_EVERY == 0 else QUEUE, bytes(BODY_SIZE_BYTES), True)
+    publisher = Publisher(Client(port), block, WINDOW_LENGTH, BLOCK_LENGTH)
+    publishers = Publishers([publisher])
     end = time.monotonic() + seconds
-    published = confirmed = 0
-    while (goes_on := time.monotonic() < end) or confirmed < published:
-        if goes_on and published + BLOCK_LENGTH - confirmed <= WINDOW_LENGTH:
-            client.socket.sendall(block)
-            published += BLOCK_LENGTH
-        else:
-            confirmed = highest_tag(client, confirmed)
-    client.socket.close()
+    while (goes_on := time.monotonic() < end) or not publishers.settled:
+        publishers.step(POLL_S, UNLIMITED if goes_on else 0)
+    publishers.close()
+    published = publisher.published
     say(step="lasting", messages=published, per_s=round(published / seconds))
     return published // LASTING_EVERY
 
@@ -122,8 +115,9 @@ def main() -> None:
         lag = Lag(broker)
         time.sleep(2)
         say(step="idle", lag=lag.since())
-        rates = run(broker.port, Load(1024, durable=True, window=1000, prefetch=1000, ack_every=10), arguments.seconds)
-        say(step="live", per_s=round(rates["delivered_s"]), lag=lag.since())
+        with Workers() as workers:
+            rates = run(workers, broker.port, broker.pid, CONFIRMED, arguments.seconds)
+        say(step="live", per_s=round(rates.delivered_s), lag=lag.since())
         client = Client(broker.port)
         client.call(1, QueueDeclare(queue=QUEUE, durable=True))
         count = -(-arguments.backlog // BLOCK_LENGTH) * BLOCK_LENGTH
