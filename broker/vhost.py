@@ -118,6 +118,7 @@ class VirtualHost(QueueServices):
         page_out = page_out or PageOut(turn, sys.maxsize)
         self.budget = page_out.budget
         self.pager = Pager(self, page_out)
+        self.mover.pager = self.pager
         self.transfers = Transfers(self)
         self.purges = Purges(turn)
         self.delays = DelayedExchanges(self)

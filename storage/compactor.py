@@ -1,15 +1,17 @@
 """Compaction: what is still needed of a segment that is needed for little is copied to the end of the log.
 
-It takes the oldest segment, as the log may only go from there where the owner cannot tell more. A worker reads it
+It takes the oldest segment that is needed, as the log may only go from there where the owner cannot tell more; only
+where that one was in vain, another that could go before it. A worker reads it
 piece by piece, at a bounded rate, and the owner moves what it needs of each piece, in steps that its event loop does
 not feel. The segment goes then as every other does: when nobody needs it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from storage.damage import read_part_around
 from storage.filesystem import Filesystem
 from storage.layout import HEADER_SIZE, segment_path
 from storage.machine import Machine
@@ -51,12 +53,35 @@ class Mover(Protocol):
     def next_piece(self) -> tuple[int, int]:
         """Return where the next piece begins and how many bytes it needs at least; (0, 0) when there is none."""
 
+    def clear(self) -> bool:
+        """Take one more step of dealing with what could not be moved. Returns whether that was the last one."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next step of that comes when something is written or read, and not at once."""
+
     def end(self) -> bool:
         """End with the segment. Returns False as long as something is on its way, and is called again then."""
 
     @property
     def moved_bytes(self) -> int:
         """How many bytes were copied so far."""
+
+
+REFUSED_MAX = 64
+"""A disk that refuses more places of one piece than these is in trouble as a whole: the segment is left for later."""
+
+POSTPONED_MAX = 1024
+"""A segment that could not be emptied is tried again when one new one has begun, then two, four and at most so many
+later; and with the next one if something in it is needed no more."""
+
+
+class Attempt(NamedTuple):
+    """That a segment was gone through when another one began, and is needed so often still."""
+
+    current_number: int
+    live_left: int
+    segments_between: int
 
 
 class Compactor:
@@ -77,32 +102,53 @@ class Compactor:
         self._worker = machine.worker("journal-compactor")
         self._segment: Segment | None = None
         self._do: Callable[[], bool] = self._prepare
-        self._piece: tuple[int, bytes] | None = None
+        # Where the last piece began, and its octets, None if it cannot be read.
+        self._piece: tuple[int, bytes | None] | None = None
+        self._piece_before = (0, 0)
         self._bytes_per_s = float(BYTES_PER_S)
         self._read_size = READ_SIZE
         # What is left of a segment after a pass is for a later one.
-        self._tried: tuple[int, int] = (0, 0)
+        self._attempts: dict[int, Attempt] = {}
 
     @property
     def moved_bytes(self) -> int:
         """How many bytes were copied so far."""
         return self._mover.moved_bytes
 
-    def wants(self, oldest: Segment, log_bytes: int, living_bytes: int, segment_size: int, current_number: int) -> bool:
-        """Say whether to begin with the oldest segment, because the log is larger than it may be."""
+    def is_due(self, log_bytes: int, living_bytes: int, segment_size: int) -> bool:
+        """Say whether to begin with a segment, because the log is larger than it may be."""
         limit = LIVING_RATIO_MAX * living_bytes + SEGMENTS_BEYOND * segment_size
-        if self.busy or log_bytes <= limit or not oldest.sealed or self._tried == (oldest.number, current_number):
+        if self.busy or log_bytes <= limit:
             return False
         excess = log_bytes / limit
         in_haste = excess >= HASTE_RATIO
         self._bytes_per_s = BYTES_PER_S * (excess**2 if in_haste else excess)
         self._read_size = READ_SIZE_IN_HASTE if in_haste else READ_SIZE
-        self._tried = (oldest.number, current_number)
-        self._segment = oldest
-        self._mover.begin(oldest)
+        return True
+
+    def begin(self, segment: Segment, current_number: int) -> bool:
+        """Begin with a segment, unless that was in vain not long ago. Returns whether it does."""
+        before = self._attempts.get(segment.number)
+        between = 1
+        if before is not None:
+            if segment.live == before.live_left:
+                between = before.segments_between
+            if current_number < before.current_number + between:
+                return False
+            if segment.live == before.live_left:
+                between = min(2 * between, POSTPONED_MAX)
+        self._attempts[segment.number] = Attempt(current_number, segment.live, between)
+        self._segment = segment
+        self._piece_before = (0, 0)
+        self._mover.begin(segment)
         self._do = self._prepare
         self.busy = True
         return True
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Take in that segments have gone."""
+        for number in numbers:
+            self._attempts.pop(number, None)
 
     def step(self) -> bool:
         """Go on a little. Returns whether to be called again at once."""
@@ -126,13 +172,18 @@ class Compactor:
         self._worker.put(partial(self._read, self._segment.number, offset, size))
 
     def _read(self, number: int, offset: int, size: int) -> None:
+        data: bytes | None = None
         try:
             # Much of it may be in the page cache still. What is copied is checked in any case.
-            data = self._filesystem.read_part(segment_path(self._directory, number), offset, size)
+            path = segment_path(self._directory, number)
+            data, refused_count = read_part_around(self._filesystem, path, offset, size, REFUSED_MAX)
+            # A piece of which nothing is left says more about the disk than about its records.
+            if refused_count and data.count(0) == len(data):
+                data = None
         except OSError:
-            # Whoever needs it will tell.
-            data = b""
-        self._machine.pause(len(data) / self._bytes_per_s)
+            # It is tried again later. Whoever needs it before will tell.
+            pass
+        self._machine.pause(len(data or b"") / self._bytes_per_s)
         self._piece = (offset, data)
         self._notify()
 
@@ -141,8 +192,12 @@ class Compactor:
             return False
         offset, data = self._piece
         self._piece = None
-        if not data:
+        if data is None:
             return self._finish()
+        if (offset, len(data)) == self._piece_before or not data:
+            # The file ends before its records do.
+            return self._clear()
+        self._piece_before = (offset, len(data))
         self._mover.offer(data, offset)
         self._do = self._move
         return True
@@ -152,15 +207,27 @@ class Compactor:
         if not self._mover.move():
             return True
         offset, size_min = self._mover.next_piece()
-        if offset == 0 or offset >= self._segment.size or self._segment.live == 0:
+        if self._segment.live == 0:
             return self._finish()
+        if offset == 0 or offset >= self._segment.size:
+            return self._clear()
         self._read_piece(offset, size_min)
         return False
 
+    def _clear(self) -> bool:
+        self._do = self._clear
+        if self._mover.clear():
+            return self._finish()
+        return not self._mover.waits
+
     def _finish(self) -> bool:
+        assert self._segment is not None  # noqa: S101
         self._do = self._finish
         if self._mover.end():
             self.busy = False
+            attempt = self._attempts.get(self._segment.number)
+            if attempt is not None:
+                self._attempts[self._segment.number] = attempt._replace(live_left=self._segment.live)
             self._segment = None
         # What is on its way arrives with the end of a commit.
         return False

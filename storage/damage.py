@@ -1,15 +1,14 @@
 """What was found damaged: how it is reported, and the copies that are kept of it."""
 
 import errno
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 
 from storage.cases import Case
 from storage.checksum import crc32c
-from storage.filesystem import Filesystem, write_file
+from storage.filesystem import Filesystem, put_file
 
 QUARANTINE_NAME = "quarantine"
 OFFSET_DIGITS = 10
@@ -63,17 +62,42 @@ def read_around(filesystem: Filesystem, path: Path, size_max: int = -1) -> bytes
         if error.errno != errno.EIO:
             raise
     size = filesystem.size(path)
-    size = size if size_max < 0 else min(size, size_max)
+    return _read_pieces(filesystem, path, 0, size if size_max < 0 else min(size, size_max))[0]
+
+
+def read_part_around(
+    filesystem: Filesystem, path: Path, offset: int, size: int, refused_max: int = sys.maxsize
+) -> tuple[bytes, int]:
+    """Return a part of a file, with zeros where the disk does not give it back, and in how many pieces it does not.
+
+    Raises OSError, also where the disk refuses more than ``refused_max`` pieces.
+    """
+    try:
+        return filesystem.read_part(path, offset, size), 0
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+    return _read_pieces(filesystem, path, offset, min(size, filesystem.size(path) - offset), refused_max)
+
+
+def _read_pieces(
+    filesystem: Filesystem, path: Path, offset: int, size: int, refused_max: int = sys.maxsize
+) -> tuple[bytes, int]:
     parts = []
-    for offset in range(0, size, UNREADABLE_SIZE):
-        wanted = min(UNREADABLE_SIZE, size - offset)
+    refused_count = 0
+    end = offset + size
+    while offset < end:
+        # Those of the disk, wherever the part begins.
+        wanted = min(UNREADABLE_SIZE - offset % UNREADABLE_SIZE, end - offset)
         try:
             parts.append(filesystem.read_from_disk(path, offset, wanted))
         except OSError as error:
-            if error.errno != errno.EIO:
+            refused_count += 1
+            if error.errno != errno.EIO or refused_count > refused_max:
                 raise
             parts.append(bytes(wanted))
-    return b"".join(parts)
+        offset += wanted
+    return b"".join(parts), refused_count
 
 
 def keep_copies(filesystem: Filesystem, directory: Path, damages: Iterable[Damage]) -> None:
@@ -91,11 +115,12 @@ def keep_copies(filesystem: Filesystem, directory: Path, damages: Iterable[Damag
     if there:
         # A start before this one may have got as far as to give a copy its name.
         filesystem.sync_directory(aside)
-    for path, of_file in groupby(damages, key=attrgetter("path")):
-        content = read_around(filesystem, path)
-        for damage in of_file:
-            data = content[damage.offset : damage.offset + damage.size]
-            name = f"{path.name}-{damage.offset:0{OFFSET_DIGITS}}-{crc32c(data):08x}"
-            if name not in there:
-                write_file(filesystem, aside / name, data)
-                there.add(name)
+    count_before = len(there)
+    for damage in damages:
+        data, _ = read_part_around(filesystem, damage.path, damage.offset, damage.size)
+        name = f"{damage.path.name}-{damage.offset:0{OFFSET_DIGITS}}-{crc32c(data):08x}"
+        if name not in there:
+            put_file(filesystem, aside / name, data)
+            there.add(name)
+    if len(there) > count_before:
+        filesystem.sync_directory(aside)

@@ -153,6 +153,12 @@ class LocalFilesystem:
 
 def write_file(filesystem: Filesystem, path: Path, data: bytes) -> None:
     """Put a file on disk, whole or not at all. Raises OSError."""
+    put_file(filesystem, path, data)
+    filesystem.sync_directory(path.parent)
+
+
+def put_file(filesystem: Filesystem, path: Path, data: bytes) -> None:
+    """Put a file on disk, whole or not at all; its name is only there for sure when its directory has been synced."""
     temporary = path.with_name(path.name + ".tmp")
     descriptor = filesystem.open(temporary, create=True)
     try:
@@ -161,4 +167,3 @@ def write_file(filesystem: Filesystem, path: Path, data: bytes) -> None:
     finally:
         filesystem.close(descriptor)
     filesystem.rename(temporary, path)
-    filesystem.sync_directory(path.parent)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from storage.checkpoint import Checkpoint, write_checkpoint
 from storage.committer import Committer
-from storage.damage import Damage, keep_copies
 from storage.filesystem import Filesystem
 from storage.index import write_index
 from storage.layout import (
@@ -101,10 +100,6 @@ class Housekeeper:
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint whose records are durable."""
         self._worker.put(partial(self._write_checkpoint, checkpoint))
-
-    def quarantine(self, damage: Damage) -> None:
-        """Keep a copy of what is damaged in a segment, before that may go."""
-        self._worker.put(partial(self._quarantine, damage))
 
     def save_room(self, low: bool) -> None:
         """Keep fewer spare files, or as many as usual."""
@@ -276,12 +271,6 @@ class Housekeeper:
         except (OSError, HeaderError) as error:
             # The next start reads the segment instead.
             logger.warning("no index for segment %d: %s", number, error)
-
-    def _quarantine(self, damage: Damage) -> None:
-        try:
-            keep_copies(self._filesystem, self._directory, [damage])
-        except OSError as error:
-            logger.warning("no copy of the damage in %s could be kept: %s", damage.path, error)
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
         path = checkpoint_path(self._directory, checkpoint.sequence)

@@ -38,6 +38,7 @@ cdef class Journal:
     cdef Committer _committer
     cdef Fetcher _fetcher
     cdef object _housekeeper
+    cdef object _quarantine
     cdef object _directory
     cdef object _options
     cdef object _retention

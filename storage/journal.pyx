@@ -18,16 +18,15 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from storage.cases import Case
 from storage.compactor import Compactor
 from storage.checkpoint import Checkpoint
-from storage.damage import Damage
 from storage.errors import JournalClosed, JournalFailed
 from storage.housekeeper import Housekeeper
 from storage.layout import segment_path
 from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.postponed import Obstacle, Postponed
+from storage.quarantine import Quarantine
 from storage.record import PAYLOAD_SIZE_MAX as PAYLOAD_SIZE_MAX_
 from storage.retention import Retention
 
@@ -40,7 +39,6 @@ from storage.record cimport (
     RECORD_HEADER_SIZE, RecordHeader, record_size,
 )
 from storage.segment cimport Segment
-
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +110,7 @@ cdef class Journal:
         self._housekeeper.prepare(self._next, self._options.segment_size, self.durable_sequence)
         self._begin_segment()
         self._filesystem = recovery.filesystem
+        self._quarantine = Quarantine(machine, recovery.filesystem, self._directory, self._notify())
 
     def compact_with(self, mover):
         """Have ``mover`` move what is needed out of old segments, as ``storage.compactor.Mover`` says.
@@ -264,8 +263,7 @@ cdef class Journal:
 
     def quarantine(self, number, offset, size):
         """Keep a copy of a damaged record, so that its segment may go."""
-        path = segment_path(self._directory, number)
-        self._housekeeper.quarantine(Damage(Case.RECORD_DAMAGED, path, number, offset, size))
+        self._quarantine.keep(self.segment(number), offset, size)
 
     @property
     def checkpoint_sequence(self):
@@ -442,6 +440,7 @@ cdef class Journal:
             logger.log(level, "%s; it will be tried again", obstacle)
 
     cdef int _collect_outcomes(self) except -1:
+        self._quarantine.collect()
         while self._housekeeper.outcomes:
             subject, obstacle, again = self._housekeeper.outcomes.popleft()
             if isinstance(subject, Checkpoint):
@@ -509,6 +508,7 @@ cdef class Journal:
         self._closed = True
         self._committer.stop()
         self._fetcher.stop()
+        self._quarantine.stop()
         self._housekeeper.stop()
         if self._reclaimer.compactor is not None:
             self._reclaimer.compactor.stop()

@@ -5,13 +5,14 @@ checkpoint, if they hold state; a mark in the log which says that they may be go
 
 What became of a message is written behind it. So a segment stays as long as an older one does about whose messages it
 may say something: where the owner does not tell, segments go strictly the oldest first. Out of those that are needed
-for little, a ``Compactor`` has that little moved.
+for little, a ``Compactor`` has that little moved: the oldest first as well, and behind one that cannot be emptied those
+that need not wait for it.
 """
 
 cimport cython
 
 from storage.checkpoint import Checkpoint
-from storage.compactor import SEGMENTS_BEYOND
+from storage.compactor import LIVING_RATIO_MAX, SEGMENTS_BEYOND
 from storage.recovery import reclaimed_payload
 
 from storage.journal cimport Journal
@@ -112,13 +113,33 @@ cdef class Reclaimer:
             and log_bytes > SEGMENTS_BEYOND * journal._options.segment_size
             # What waits for a checkpoint only goes without having to be moved.
             and (self._checkpoint_not_before != 0 or (self._slices is None and self.checkpoint is None))
+            and self.compactor.is_due(log_bytes, living_units * RECORD_UNIT_SIZE, journal._options.segment_size)
         ):
-            if self.compactor.wants(
-                oldest, log_bytes, living_units * RECORD_UNIT_SIZE, journal._options.segment_size,
-                journal.current.number,
-            ):
-                self._compact()
+            self._begin_compaction()
         return 0
+
+    def _begin_compaction(self):
+        """Begin with the oldest segment, or with a sparse one that may go before those in front of it."""
+        cdef Journal journal = self.journal
+        cdef Segment segment
+        cdef unsigned long long first_sequence = 0, needed = 0
+        cdef bint is_first = True
+        cdef Py_ssize_t place
+        for place in range(min(self.unfinished, len(self.segments))):
+            segment = self.segments[place]
+            if segment.live != 0:
+                if not is_first and needed >= first_sequence:
+                    break
+                if (
+                    (is_first or segment.live_units * RECORD_UNIT_SIZE * LIVING_RATIO_MAX <= segment.size)
+                    and self.compactor.begin(segment, journal.current.number)
+                ):
+                    self._compact()
+                    break
+                is_first = False
+            if not is_first:
+                needed = NEVER if segment.superseded else max(needed, segment.settled_sequence)
+            first_sequence = segment.last_sequence + 1
 
     cdef Py_ssize_t _count_dispensable(self) except -1:
         """Return how many of the oldest segments nobody needs, nor wants to keep."""
@@ -157,6 +178,8 @@ cdef class Reclaimer:
         for number in numbers:
             del self.by_number[number]
         self.segments = [segment for segment in self.segments if segment.number in self.by_number]
+        if self.compactor is not None:
+            self.compactor.forget(numbers)
         journal._fetcher.forget_files()
         self.unfinished -= len(numbers)
         journal._housekeeper.reclaim(numbers)

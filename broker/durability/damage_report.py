@@ -23,6 +23,7 @@ class DamageReport:
         self.lost_record_count = 0
         self.scrub_damage_count = 0
         self.unread_message_count = 0
+        self.rewritten_message_count = 0
         self.at_start: Sequence[Damage] = ()
         self._vhost = vhost
         self._lock = Lock()
@@ -52,6 +53,16 @@ class DamageReport:
         elif self.unread_message_count == LOGGED_MAX + 1:
             log.error("more messages are quarantined; the metrics count them", vhost=self._vhost)
 
+    def found_in_time(self, count: int, **where: Any) -> None:
+        """Report that records were damaged whose messages were in memory, and are in others now."""
+        self.rewritten_message_count += count
+        log.error(
+            "journal damaged; its messages were in memory and have been written again",
+            vhost=self._vhost,
+            messages=count,
+            **where,
+        )
+
     def _log(self, event: str, damage: Damage) -> None:
         log.error(
             event,
@@ -73,6 +84,8 @@ class DamageReport:
             words.append(f"{self.damage_count} damaged places found at the start")
         if self.unread_message_count:
             words.append(f"{self.unread_message_count} messages quarantined")
+        if self.rewritten_message_count:
+            words.append(f"{self.rewritten_message_count} messages written again in time")
         if self.scrub_damage_count:
             words.append(f"{self.scrub_damage_count} found by the scrubber")
         return f"journal of vhost '{self._vhost}': {', '.join(words)}" if words else None

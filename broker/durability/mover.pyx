@@ -13,12 +13,14 @@ from libc.string cimport memcpy
 
 from storage.record import search
 
+from broker.durability.leftovers import Leftovers
+
 from broker.durability.message_record cimport QUEUE_ENTRY_SIZE, find_queues, is_timed
 from broker.durability.queue_log cimport (
     RECORD_MOVED, RECORD_MOVED_TIMED, RECORD_PAGED, QueueLog, VirtualHostJournal,
 )
 from broker.queueing.contents cimport QueueContents
-from broker.queueing.message cimport Message
+from broker.queueing.message cimport Message, location_of
 from broker.queueing.ready cimport ReadyMessages
 from broker.queueing.returns cimport Returns
 from storage.journal cimport Journal
@@ -82,6 +84,12 @@ cdef class EvacuationMover:
     cdef Py_ssize_t needed
     cdef bint ended
     cdef object copies                  # Copy, in the order of their batches
+    cdef object leftovers               # those of the segment, once it has been gone through
+    # What brings in messages that are paged out, a Pager; None where nobody does.
+    cdef public object pager
+    # At how many places of the segment there should be a whole record and is none, and the first of them.
+    cdef readonly unsigned int damaged_count
+    cdef readonly long long damaged_offset
     cdef readonly unsigned long long moved_bytes
     cdef readonly unsigned long long moved_count
 
@@ -97,6 +105,8 @@ cdef class EvacuationMover:
         self.unseen = list(self.channels)
         self.next_tag = 0
         self.ended = False
+        self.leftovers = None
+        self.damaged_count = 0
 
     def prepare(self):
         cdef dict found
@@ -162,8 +172,10 @@ cdef class EvacuationMover:
         return True
 
     cdef bint _skip_damage(self) except -1:
-        """Go on behind a damaged stretch. Who needs what stands there keeps the segment."""
+        """Go on behind a damaged stretch."""
         found, _ = search(self.data, self.at + RECORD_ALIGNMENT, self.segment.file.seed, self.segment.epoch, 0)
+        if found >= 0 or len(self.data) >= SEARCH_SIZE_MAX or self.offset + len(self.data) >= self.segment.size:
+            self._note_damage()
         if found >= 0:
             self.at = found
             return False
@@ -172,6 +184,12 @@ cdef class EvacuationMover:
             return True
         self.ended = True
         return True
+
+    cdef int _note_damage(self) except -1:
+        if self.damaged_count == 0:
+            self.damaged_offset = self.offset + self.at
+        self.damaged_count += 1
+        return 0
 
     cdef Py_ssize_t _move_record(self, const unsigned char *record, Py_ssize_t length) except -1:
         """Move a record for those who need it; return how many may have to be asked."""
@@ -196,8 +214,14 @@ cdef class EvacuationMover:
                 holders.append(holder)
         if holders and queue_count > 1:
             holders = self._without_hidden(holders, location)
-        if holders and record_is_valid(record, length, self.segment.file.seed, self.segment.epoch):
-            self._copy(header, at, end - at, holders, location)
+        if not holders:
+            return queue_count
+        if record_is_valid(record, length, self.segment.file.seed, self.segment.epoch):
+            self._copy(
+                header.kind == RECORD_PAGED, payload if is_timed(header.kind) else NULL, at, end - at, holders, location
+            )
+        else:
+            self._note_damage()
         return queue_count
 
     cdef Holder _find(self, uint32_t number, unsigned long long position, unsigned long long location, bint is_volatile):
@@ -255,13 +279,12 @@ cdef class EvacuationMover:
         return kept
 
     cdef int _copy(
-        self, const RecordHeader *header, const unsigned char *content, Py_ssize_t content_size, list holders,
-        unsigned long long old_location
+        self, bint is_volatile, const unsigned char *published_at_ms, const unsigned char *content,
+        Py_ssize_t content_size, list holders, unsigned long long old_location
     ) except -1:
-        """Append a copy of a record for its holders."""
+        """Append a copy of a record for its holders; ``published_at_ms`` is NULL where it does not say that."""
         cdef Journal journal = self.owner.journal
-        cdef bint is_volatile = header.kind == RECORD_PAGED
-        cdef bint timed = is_timed(header.kind)
+        cdef bint timed = published_at_ms is not NULL
         cdef uint32_t count = <uint32_t>len(holders)
         cdef Py_ssize_t size = (0 if is_volatile else 12 if timed else 4) + count * QUEUE_ENTRY_SIZE + content_size
         cdef unsigned char kind = RECORD_PAGED if is_volatile else RECORD_MOVED_TIMED if timed else RECORD_MOVED
@@ -271,7 +294,7 @@ cdef class EvacuationMover:
         cdef unsigned int share_units, offset_units
         cdef list moved = []
         if timed:
-            memcpy(at, <const unsigned char *>header + RECORD_HEADER_SIZE, 8)
+            memcpy(at, published_at_ms, 8)
             at += 8
         if not is_volatile:
             memcpy(at, &count, 4)
@@ -387,9 +410,63 @@ cdef class EvacuationMover:
             self.owner.note(copy.after)
         return 0
 
+    @property
+    def has_copies(self):
+        return bool(self.copies)
+
+    # What could not be moved
+
+    def clear(self):
+        if self.leftovers is None:
+            self.leftovers = Leftovers(self, self.owner, self.segment, self.pager)
+        return self.leftovers.step()
+
+    @property
+    def waits(self):
+        return self.leftovers is not None and self.leftovers.waits
+
+    def unacked_places(self):
+        cdef Message message
+        cdef list found = []
+        for number, by_position in self.owner.unacked.items():
+            for position, message in by_position.items():
+                if message.segment is self.segment:
+                    found.append((number, position, location_of(message), -1))
+        return found
+
+    def rewrite(self, unsigned long long location, list places):
+        cdef list holders = []
+        cdef Holder holder
+        cdef Message message
+        cdef bytes content
+        cdef unsigned long long published_at_ms
+        for number, position in places:
+            holder = self._find(number, position, location, False)
+            if (
+                holder is not None and holder.message is not None
+                and (holder.contents is None or holder.contents.log is not None)
+                and location_of(holder.message) == location
+            ):
+                holders.append(holder)
+        holders = self._without_hidden(holders, location)
+        if not holders:
+            return 0
+        message = (<Holder>holders[0]).message
+        content = b"".join((
+            len(message.address).to_bytes(2, "little"), message.address,
+            len(message.header).to_bytes(4, "little"), message.header, message.body,
+        ))
+        published_at_ms = message.published_at_ms
+        self._copy(
+            False, <const unsigned char *>&published_at_ms if published_at_ms else NULL, content, len(content),
+            holders, location,
+        )
+        return len(content)
+
     def end(self):
         if self.copies:
             return False
+        self.leftovers = None
         self.owner.evacuated = None
         self.owner.unacked.clear()
         self.data = None

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from broker.durability.queue_log import paged_share_units
 from broker.paging.page_in import take_in
@@ -40,6 +41,12 @@ PAGE_NUMBER_MIN = 1 << 31
 # How much is copied of a damaged record beside its body.
 QUARANTINE_SLACK_BYTES = 4096
 
+# How many messages that cannot be read are taken out of their queue in one turn of the event loop.
+UNREAD_PER_TURN = 32
+
+# So many messages are known, beside, that the disk did not give back; a segment with more stays until the next start.
+UNREADABLE_MAX = 100_000
+
 # How many readings of those that are tried again are begun at once; each that ends is followed by another.
 RETRIES_AT_ONCE = 16
 
@@ -67,6 +74,10 @@ class Pager:
         # Queues for which there was no room among those that are being read.
         self._postponed: deque[Reading] = deque()
         self._retry = ReadRetry(vhost.name, self._read_again)
+        self._is_closed = False
+        # By number of the segment, what the disk did not give back: it is in its queue no more.
+        self._unreadable: dict[int, list[tuple[Queue, int, PagedMessage]]] = {}
+        self._unreadable_count = 0
         # How many fetches are on their way.
         self.reading_count = 0
         page_out.pagers.append(self)
@@ -77,6 +88,7 @@ class Pager:
 
     def close(self) -> None:
         """Page nothing any more."""
+        self._is_closed = True
         self._retry.close()
         self._page_out.forget(self)
 
@@ -188,20 +200,32 @@ class Pager:
 
     def fetched(self, fetch: Fetch) -> None:
         """Take in what was read."""
-        self.reading_count -= 1
         reading: Reading = fetch.owner
+        self._finish(reading, deque(take_in(fetch, reading.queue, self._vhost.journal)), 0)
+
+    def _finish(self, reading: Reading, troubles: deque[tuple[int, int, int, int]], passing_error: int) -> None:
+        """Deal with what could not be read, a few messages in each turn, and let the queue go on then."""
         queue = reading.queue
-        passing_error = 0
-        for position, location, status, error in take_in(fetch, queue, self._vhost.journal):
+        for _ in range(min(len(troubles), UNREAD_PER_TURN)):
+            position, location, status, error = troubles.popleft()
             if status == FetchStatus.UNREADABLE and error in PASSING_ERRORS:
                 passing_error = error
             else:
                 self.read_failed(queue, position, location, status, error)
+        if troubles:
+            self._vhost.turn.want_step(partial(self._finish_later, reading, troubles, passing_error))
+            return
+        self.reading_count -= 1
         if passing_error:
             self._put_off(reading, passing_error)
         else:
             self._retry.succeeded(queue)
             self._go_on(queue, reading.finished)
+
+    def _finish_later(self, reading: Reading, troubles: deque[tuple[int, int, int, int]], passing_error: int) -> None:
+        # Behind the end of the journal nothing can be given up: the next start finds it as it is.
+        if not self._is_closed:
+            self._finish(reading, troubles, passing_error)
 
     def _go_on(self, queue: Queue, finished: Callable[[], Any] | None) -> None:
         self._read_postponed()
@@ -238,28 +262,51 @@ class Pager:
 
     def read_failed(self, queue: Queue, position: int, location: int, status: int, error: int) -> None:
         """Take a message out that cannot be read, so that the others go on."""
-        there = (*queue.entries(position, 1), *queue.waiting_entries(position, 1))
-        paged = next((entry[1] for entry in there if entry[0] == position), None)
-        if isinstance(paged, PagedMessage) and paged.location == location:
-            queue.remove(position)
+        if queue.is_paged_at(position, location):
+            paged = cast("PagedMessage", queue.remove(position))
             self.give_up(queue, position, paged, status, error)
 
     def give_up(self, queue: Queue, position: int, paged: PagedMessage, status: int, error: int) -> None:
         """Report a message that cannot be read and is in its queue no more.
 
         Of a damaged record a copy is kept, and then the journal does not have to keep it. One that the disk does not
-        give back may be read after the next start.
+        give back may be read after the next start, unless ``forget_unreadable`` comes before.
         """
         self._vhost.counters.messages_quarantined += 1
-        journal = self._vhost.journal.journal
         number, offset = paged.location >> 32, (paged.location & 0xFFFFFFFF) * UNIT_SIZE
         self._vhost.damage.found_on_reading(
             queue=queue.name,
             position=position,
-            file=str(segment_path(journal.directory, number)),
+            file=str(segment_path(self._vhost.journal.journal.directory, number)),
             offset=offset,
             reason="it is damaged" if status == FetchStatus.DAMAGED else f"error {error}",
         )
         if status == FetchStatus.DAMAGED:
-            journal.quarantine(number, offset, QUARANTINE_SLACK_BYTES + paged.body_size)
-            queue.forget(paged, position)
+            self._forget_unread(queue, position, paged)
+        elif self._unreadable_count < UNREADABLE_MAX:
+            self._unreadable_count += 1
+            self._unreadable.setdefault(number, []).append((queue, position, paged))
+
+    def report_rewritten(self, number: int, offset: int, count: int) -> None:
+        """Report damage in the segment of a number that cost nothing: the messages were in memory."""
+        path = segment_path(self._vhost.journal.journal.directory, number)
+        self._vhost.damage.found_in_time(count, file=str(path), offset=offset)
+
+    def forget_unreadable(self, number: int, count_max: int) -> bool:
+        """Let the segment of a number go without messages that the disk did not give back. Returns whether that is all.
+
+        A copy is kept of what it does give back.
+        """
+        unreadable = self._unreadable.get(number, [])
+        for queue, position, paged in unreadable[:count_max]:
+            self._forget_unread(queue, position, paged)
+            self._unreadable_count -= 1
+        del unreadable[:count_max]
+        if not unreadable:
+            self._unreadable.pop(number, None)
+        return not unreadable
+
+    def _forget_unread(self, queue: Queue, position: int, paged: PagedMessage) -> None:
+        number, offset = paged.location >> 32, (paged.location & 0xFFFFFFFF) * UNIT_SIZE
+        self._vhost.journal.journal.quarantine(number, offset, QUARANTINE_SLACK_BYTES + paged.body_size)
+        queue.forget(paged, position)

@@ -126,6 +126,21 @@ class QueueContents:
             return self._backlog.part_of(position)
         return self._ready if self._ready.whereabouts(position) != NOT_HERE else None
 
+    def everywhere(self) -> list[ReadyMessages]:
+        """Return everything in which there may be ready or waiting messages."""
+        parts = self._parts()
+        if self._backlog is not None and self._backlog.groups is not None:
+            parts = [*parts, *self._backlog.groups.parts()]
+        return parts
+
+    def is_paged_at(self, position: int, location: int) -> bool:
+        """Return whether the message at a position is here, and nobody but the journal keeps it, at ``location``."""
+        part = self.part_of(position)
+        if part is None:
+            return False
+        [(_, held, _)] = part.entries(position, 1)
+        return isinstance(held, PagedMessage) and held.location == location
+
     # Dropping everything
 
     def purge(self, finished: Callable[[], Any] | None = None) -> int:

@@ -108,6 +108,14 @@ class MessageGroups:
         group: Group = self._groups[key]
         return group.waiting
 
+    def parts(self) -> list[ReadyMessages]:
+        """Return everything in which messages wait."""
+        found = []
+        group: Group
+        for group in self._groups.values():
+            found.append(group.waiting)
+        return found
+
     def inherit(self, before: "MessageGroups") -> None:
         """Take over which keys are busy, from the groups by the same header before the settings changed."""
         group: Group

@@ -73,5 +73,11 @@ class ReadyMessages(EntryBlocks):
         """Take the message at a position out from wherever it stands; None when there is none."""
     def entries(self, from_position: int, count_max: int) -> list[tuple[int, Message | PagedMessage, bool]]:
         """Return up to ``count_max`` messages from a position on, in order, as (position, message, redelivered)."""
+    def find_in(self, number: int, from_position: int, count_max: int, found: list[tuple[int, int, int]]) -> int:
+        """Add messages to ``found`` that the journal keeps in the segment of a number, wherever else they are.
+
+        They come as (position, location, size of the body, or -1 if it is in memory). About ``count_max`` messages are
+        looked at from a position on; returns the one from which to go on, 0 at the end.
+        """
     def pop(self) -> tuple[Message | PagedMessage, int, bool] | None:
         """Take the message with the lowest position, with its position and whether it was delivered before."""

@@ -481,6 +481,35 @@ cdef class ReadyMessages(EntryBlocks):
                 place = self.blocks[index].start
         return found
 
+    def find_in(self, unsigned long long number, unsigned long long from_position, Py_ssize_t count_max, list found):
+        cdef Py_ssize_t index, place, looked_at = 0
+        cdef ReadyBlock *block
+        cdef ReadyEntry *entry
+        cdef Message message
+        if self.count == 0:
+            return 0
+        index = self._block_of(from_position)
+        place = lower_bound(&self.blocks[index], from_position)
+        while index < self.first_block + self.block_count:
+            block = &self.blocks[index]
+            if looked_at >= count_max:
+                return block.entries[block.start].position
+            for place in range(max(place, <Py_ssize_t>block.start), block.end):
+                entry = &block.entries[place]
+                looked_at += 1
+                if entry.held == 0:
+                    continue
+                if is_paged(entry):
+                    if entry.held >> 33 == number:
+                        found.append((entry.position, entry.held >> 1, entry.body_size))
+                else:
+                    message = <Message><PyObject *>entry.held
+                    if message.segment is not None and message.segment.number == number:
+                        found.append((entry.position, location_of(message), -1))
+            index += 1
+            place = 0
+        return 0
+
     # For callers that are not compiled
 
     def push(self, Message message, unsigned long long position, bint redelivered):

@@ -157,17 +157,18 @@ def test_damage_of_which_no_copy_is_kept(monkeypatch):
 
 
 def test_a_copy_that_is_kept_without_a_name_for_sure(monkeypatch):
-    write = damage.write_file
+    keep = damage.keep_copies
 
-    def hasty(filesystem, path, data):
-        sync = SimulatedDisk.sync_directory
-        filesystem.sync_directory = lambda directory: None
+    def hasty(filesystem, directory, damages):
+        sync = filesystem.sync_directory
+        aside = damage.quarantine_directory(directory)
+        filesystem.sync_directory = lambda synced: None if synced == aside else sync(synced)
         try:
-            write(filesystem, path, data)
+            keep(filesystem, directory, damages)
         finally:
-            filesystem.sync_directory = sync.__get__(filesystem)
+            filesystem.sync_directory = sync
 
-    monkeypatch.setattr(damage, "write_file", hasty)
+    monkeypatch.setattr(recovery, "keep_copies", hasty)
     assert found(JournalRun, ROTTING, "a copy of what is damaged is kept")
 
 

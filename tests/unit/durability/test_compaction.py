@@ -9,6 +9,7 @@ from pamqp.commands import Basic, Queue, Tx
 
 from broker.clock import now_ms
 from storage.compactor import LIVING_RATIO_MAX, SEGMENTS_BEYOND
+from storage.machine import Machine
 from storage.options import JournalOptions
 from tests.support.in_process import InProcessBroker
 from tests.support.raw_client import Message, RawChannel
@@ -25,8 +26,8 @@ HOUR_MS = 3_600_000
 class Small(InProcessBroker):
     """A broker with small segments."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, options=JournalOptions(SEGMENT_SIZE, SEGMENT_SIZE, 1))
+    def __init__(self, directory: Path, machine: Machine | None = None) -> None:
+        super().__init__(directory, machine, JournalOptions(SEGMENT_SIZE, SEGMENT_SIZE, 1))
 
     @property
     def journal(self):
