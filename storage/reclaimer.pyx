@@ -112,6 +112,11 @@ cdef class Reclaimer:
             and log_bytes > SEGMENTS_BEYOND * journal._options.segment_size
             # What waits for a checkpoint only goes without having to be moved.
             and (self._checkpoint_not_before != 0 or (self._slices is None and self.checkpoint is None))
+            # On a full disk the copies take room that settlements need.
+            and (
+                journal._postponed.out_of_room() is None
+                or 2 * oldest.live_units * RECORD_UNIT_SIZE <= journal._options.segment_size
+            )
         ):
             if self.compactor.wants(
                 oldest, log_bytes, living_units * RECORD_UNIT_SIZE, journal._options.segment_size,
