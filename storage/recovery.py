@@ -36,6 +36,7 @@ from storage.layout import (
     segment_path,
     spare_path,
 )
+from storage.postponed import is_full_disk
 from storage.reader import RecordReader
 from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
 from storage.record import RECLAIMED, SEALED, STOPPED, encode, peek, search
@@ -334,7 +335,14 @@ class Recovery:
         number, index = self._stopped_index or (0, None)
         if index is not None and number == self.segments[-1].number:
             data = replace(index, mark=SEALED).encode()
-            write_file(self.filesystem, index_path(self.directory, number), data)
+            try:
+                write_file(self.filesystem, index_path(self.directory, number), data)
+            except OSError as error:
+                if not is_full_disk(error):
+                    raise
+                # The next start reads the segment instead.
+                self.filesystem.remove(index_path(self.directory, number))
+                self.filesystem.sync_directory(self.directory)
 
     def _tell(self, done: int, size: int) -> None:
         if self.progress is not None:
