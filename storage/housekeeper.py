@@ -184,7 +184,7 @@ class Housekeeper:
             filesystem.write(descriptor, header.encode(), 0)
             # The header is on disk before the file gets its name: a segment with a bad header is a damaged one.
             filesystem.sync(descriptor)
-            filesystem.rename(source, path)
+            self._rename_in_room(source, path)
         except OSError:
             filesystem.close(descriptor)
             # Another try takes another file: it has no use for half of one, nor for one whose sync has failed.
@@ -214,6 +214,17 @@ class Housekeeper:
             # It may be larger than what was asked for, and all of it is needed.
             segment.capacity = self._options.segment_size
             return reserved, self._filesystem.open(reserved)
+
+    def _rename_in_room(self, source: Path, path: Path) -> None:
+        """Give a file its name, if need be with the room that is held for a checkpoint. Raises OSError."""
+        try:
+            self._filesystem.rename(source, path)
+        except OSError as error:
+            # A new name may take a block of the directory.
+            if not is_full_disk(error) or not self._reserve.give_up_checkpoint():
+                raise
+            self._miss_reserve(path, "preparing", error)
+            self._filesystem.rename(source, path)
 
     def _create(self, path: Path, size: int) -> int:
         descriptor = self._filesystem.open(path, create=True)
@@ -326,12 +337,20 @@ class Housekeeper:
     def _remove(self, path: Path, spare: Path) -> Path | None:
         with contextlib.suppress(FileNotFoundError):
             self._filesystem.remove(path.with_name(path.name + INDEX_SUFFIX))
+        name = None
         if self._reserve.has_use_for(path):
-            self._filesystem.rename(path, self._reserve.segment_path)
-            return self._reserve.segment_path
-        if self._has_use_for(path) and spare not in self._spares:
-            self._filesystem.rename(path, spare)
-            return spare
+            name = self._reserve.segment_path
+        elif self._has_use_for(path) and spare not in self._spares:
+            name = spare
+        if name is not None:
+            try:
+                self._filesystem.rename(path, name)
+            except OSError as error:
+                # A new name may take a block of the directory.
+                if not is_full_disk(error):
+                    raise
+            else:
+                return name
         self._filesystem.remove(path)
         return None
 

@@ -287,12 +287,22 @@ class Recovery:
                 self._settle(repair)
             elif repair.case.action is Action.SPARE:
                 spare = spare_path(self.directory, number_in(repair.path.name, SEGMENT_PREFIX) or 0)
-                self.filesystem.rename(repair.path, spare)
-                if spare not in self.spares:
-                    self.spares.append(spare)
+                self._make_spare(repair.path, spare)
             else:
                 self.filesystem.remove(repair.path)
             self.filesystem.sync_directory(self.directory)
+
+    def _make_spare(self, path: Path, spare: Path) -> None:
+        try:
+            self.filesystem.rename(path, spare)
+        except OSError as error:
+            if not is_full_disk(error):
+                raise
+            # A new name may take a block of the directory.
+            self.filesystem.remove(path)
+        else:
+            if spare not in self.spares:
+                self.spares.append(spare)
 
     def _settle(self, repair: Repair) -> None:
         # After a failed sync the page cache may hold, as clean, what the disk never got. So what nothing proves to

@@ -1,6 +1,7 @@
 """A disk that the journal itself has filled is no deadlock: room is held for what makes room."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -245,6 +246,7 @@ def test_an_index_does_not_take_the_room_of_settlements() -> None:
     disk = SmallDisk(CAPACITY)
     queue = Queue(disk)
     queue.fill()
+    until(lambda: RESERVED_SEGMENT_NAME not in disk.files)
     disk.capacity = CAPACITY + SIZE // 2
     before = names(disk, "segment-")
     queue.journal.close()
@@ -275,3 +277,64 @@ def test_who_owns_the_journal_is_told_of_room_that_is_taken_and_that_is_missing(
     disk.capacity *= 2
     until(lambda: journal.retry() or journal.on_commit_finished() or not told[-1][1])
     journal.close()
+
+
+class FullDirectory(SmallDisk):
+    """A disk on which one new name more takes a block of the directory, which takes room."""
+
+    block_size = 4096
+
+    def __init__(self, capacity: int, crowded: str) -> None:
+        super().__init__(capacity)
+        self.crowded = crowded
+        self.grown = 0
+
+    def rename(self, source: Path, target: Path) -> None:
+        with self.lock:
+            if target.name.startswith(self.crowded) and not self.grown:
+                self.demand(self.block_size)
+                self.grown = self.block_size
+                self.capacity -= self.block_size
+            super().rename(source, target)
+
+
+def test_a_new_name_takes_room_that_is_held_for_a_checkpoint() -> None:
+    disk = FullDirectory(CAPACITY, "segment-")
+    disk.grown = 1
+    queue = Queue(disk)
+    queue.wait_for_housekeeper()
+    disk.capacity = sum(map(len, disk.files.values()))
+    disk.grown = 0
+    queue.fill()
+    until(lambda: RESERVED_SEGMENT_NAME not in disk.files)
+    queue.owner.wait(lambda: disk.grown > 0)
+    assert RESERVED_CHECKPOINT_NAME not in disk.files
+    queue.drain(2)
+    disk.capacity += 2 * SIZE
+    until(lambda: queue.turn() or queue.journal.out_of_room is None)
+    queue.journal.close()
+    assert unsettled(disk) == sorted(queue.messages)
+
+
+def test_where_a_new_name_has_no_room_the_file_goes() -> None:
+    disk = FullDirectory(CAPACITY, "reserve-")
+    queue = Queue(disk)
+    queue.fill()
+    queue.drain(2)
+    until(lambda: queue.turn() or queue.journal.out_of_room is None)
+    queue.journal.close()
+    assert unsettled(disk) == sorted(queue.messages)
+
+
+def test_a_start_on_a_full_disk_does_without_a_spare_file_that_it_cannot_name() -> None:
+    disk = FullDirectory(CAPACITY, "spare-")
+    queue = Queue(disk)
+    queue.fill()
+    queue.journal.abandon()
+    disk.capacity = sum(map(len, disk.files.values()))
+    recovery = Recovery(DIRECTORY, disk)
+    list(recovery.records())
+    recovery.apply()
+    assert recovery.spares == []
+    assert disk.refused > 0
+    assert unsettled(disk) == sorted(queue.messages)
