@@ -14,7 +14,7 @@ from tests.integration.test_full_disk import (
     start_on,
 )
 from tests.support.broker_process import BrokerProcess
-from tests.support.small_disk import SmallDisk
+from tests.support.small_disk import MEBIBYTE, SmallDisk
 from tests.support.waiting import until
 
 __all__ = ["disk", "start_on"]
@@ -98,3 +98,13 @@ def test_a_purge_is_answered_and_makes_room(disk: SmallDisk, start_on: StartOn) 
     publisher.await_confirms()
     publisher.publish()
     publisher.await_confirms()
+
+
+def test_a_fast_publisher_is_stopped_at_the_limit(disk: SmallDisk, start_on: StartOn) -> None:
+    limit_bytes = 20 * MEBIBYTE
+    broker = start_on(disk, disk_free_limit_bytes=str(limit_bytes))
+    publisher = LargePublisher(broker.connect().open())
+    assert publisher.publish_until_blocked() == "low on disk"
+    # What was on its way may take a segment, and the next one is prepared ahead.
+    assert disk.free_bytes >= limit_bytes - 3 * MEBIBYTE
+    assert metric(broker, "haypile_journal_out_of_room") == 0
