@@ -11,6 +11,7 @@ from storage.options import JournalOptions
 from storage.recovery import Recovery
 from storage.replayer import Replayer
 from storage.reserve import CHECKPOINT_DIVISOR, CHECKPOINT_GROWTH, Reserve
+from storage.segment import UNIT_SIZE, Segment
 from tests.support.waiting import until
 from tests.unit.storage.simulated_disk import CommitDisk, SimulatedDisk
 from tests.unit.storage.support import DIRECTORY, Owner, in_one_slice, recover
@@ -338,3 +339,51 @@ def test_a_start_on_a_full_disk_does_without_a_spare_file_that_it_cannot_name() 
     assert recovery.spares == []
     assert disk.refused > 0
     assert unsettled(disk) == sorted(queue.messages)
+
+
+class IdleMover:
+    """Takes note of the segments that it is asked to empty, and leaves them as they are."""
+
+    moved_bytes = 0
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+
+    def begin(self, segment: Segment) -> None:
+        self.begun.append(segment.number)
+
+    def prepare(self) -> bool:
+        return True
+
+    def offer(self, data: bytes, offset: int) -> None:
+        pass
+
+    def move(self) -> bool:
+        return True
+
+    def next_piece(self) -> tuple[int, int]:
+        return 0, 0
+
+    def end(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("living_size", "begins"), [(SIZE // 2, True), (SIZE // 2 + 8, False)])
+def test_on_a_full_disk_nothing_is_copied_that_takes_much_room(living_size: int, begins: bool) -> None:
+    disk = SmallDisk(CAPACITY)
+    queue = Queue(disk)
+    first = queue.journal.current
+    first.retain(living_size // UNIT_SIZE)
+    queue.fill()
+    mover = IdleMover()
+    queue.journal.compact_with(mover)
+    for _ in range(3):
+        queue.settle()
+        queue.wait_until_written()
+    assert queue.journal.out_of_room is not None
+    assert (first.number in mover.begun) == begins
+    disk.capacity *= 2
+    until(lambda: queue.turn() or queue.journal.out_of_room is None)
+    queue.settle()
+    until(lambda: queue.turn() or first.number in mover.begun)
+    queue.journal.abandon()
