@@ -47,6 +47,12 @@ class JournalWatch:
         self._journal.save_room(low)
 
     @property
+    def taken_bytes(self) -> int:
+        """How much room the files of the journal have taken since the start. For any thread."""
+        taken_bytes: int = self._journal.taken_bytes
+        return taken_bytes
+
+    @property
     def out_of_room(self) -> bool:
         """Whether the journal finds no room for something."""
         return self._out_of_room is not None
@@ -106,6 +112,10 @@ class JournalWatches:
         """Let them keep fewer spare files while the disk is nearly full."""
         for watch in self._watches:
             watch.save_room(low)
+
+    def taken_bytes(self) -> int:
+        """Return how much room all of them have taken since the start. For any thread."""
+        return sum(watch.taken_bytes for watch in self._watches)
 
     def problem(self) -> str | None:
         """Return why a journal confirms nothing just now, if one does not."""

@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ class Broker:
         self.disk = DiskAlarm(
             configuration.data_dir,
             configuration.disk_free_limit_bytes,
-            lambda measure: self.loop.run_in_executor(None, measure),
+            self._measure_disk,
+            lambda: self.journal_watches.taken_bytes(),
         )
         self.alarms = Alarms([self.memory, self.disk])
         self.journal_watches = JournalWatches()
@@ -195,6 +197,7 @@ class Broker:
                 self._on_failure,
                 self.page_out,
                 progress=RecoveryProgress(self, name),
+                on_room=self._on_room,
             )
             self.recovering = None
             vhost.attach(self.loop)
@@ -277,6 +280,8 @@ class Broker:
     def _tick(self) -> None:
         # First of all, so that a mistake further down costs one tick and not all of them.
         self.loop.call_later(TICK_S, self._tick)
+        if self.turn.tick % TICKS_PER_RETRY == 0:
+            self.journal_watches.retry()
         self._check_alarms()
         self.turn.tick += 1
         self.page_out.resume()
@@ -292,8 +297,6 @@ class Broker:
                 )
 
     def _check_alarms(self) -> None:
-        if self.turn.tick % TICKS_PER_RETRY == 0:
-            self.journal_watches.retry()
         self.disk.out_of_room = self.journal_watches.check()
         changed = self.alarms.check()
         self.turn.publishers_blocked = self.alarms.is_set
@@ -305,6 +308,19 @@ class Broker:
             for connection in list(self.connections):
                 connection.unblock()
         self.journal_watches.save_room(self.disk.is_set)
+
+    def _measure_disk(self, measure: Callable[[], None]) -> None:
+        def act(_: object) -> None:
+            # The next tick may be too late: a fast disk takes a segment in less.
+            if self.disk.wants_check:
+                self._check_alarms()
+
+        self.loop.run_in_executor(None, measure).add_done_callback(act)
+
+    def _on_room(self) -> None:
+        """Look at the disk as soon as possible: a journal has taken room, or finds none, or finds some again."""
+        self.disk.hurry()
+        self.loop.call_soon(self._check_alarms)
 
     def _new_connection(self) -> Any:
         return Connection(self)

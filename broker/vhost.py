@@ -149,11 +149,13 @@ class VirtualHost(QueueServices):
         page_out: PageOut | None = None,
         machine: Machine | None = None,
         progress: Callable[[int, int], object] | None = None,
+        on_room: Callable[[], object] | None = None,
     ) -> VirtualHost:
         """Replay the journal in ``directory`` and go on writing it.
 
         Raises ``storage.errors.JournalError`` where its files cannot be believed, and ``OSError``. ``on_failure``
-        is called when the journal fails later. Messages are paged out as ``page_out`` says. ``machine`` is what the
+        is called when the journal fails later, ``on_room`` when it has taken room on the disk, and when it finds none
+        or finds some again. Messages are paged out as ``page_out`` says. ``machine`` is what the
         journal runs on: this one, without another. ``progress`` is told how many bytes of the journal have been gone
         through, and of how many.
         """
@@ -174,6 +176,7 @@ class VirtualHost(QueueServices):
             durable=lambda _: opened[0]._journal_durable(),
             failed=lambda error: on_failure(name, error),
             fetched=lambda fetch: opened[0].pager.fetched(fetch),
+            room=on_room,
             snapshot=lambda: snapshot_in_slices(opened[0]),
             replayer=MessageReplay(None),
             options=options,

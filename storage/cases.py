@@ -74,6 +74,7 @@ class Case(Enum):
 
     # Of other files.
     SPARE = (Action.KEEP, "a file to be overwritten")
+    RESERVE = (Action.KEEP, "room that is held for a full disk")
     PROOF = (Action.KEEP, "a note that records had been on disk, which nothing else says")
     PROOF_OLD = (Action.REMOVE, "a note that records had been on disk, which is not needed any more")
     TEMPORARY = (Action.REMOVE, "a file that had not got its name yet")

@@ -43,8 +43,8 @@ class Checkpoint:
 
 def write_checkpoint(
     filesystem: Filesystem, directory: Path, checkpoint: Checkpoint, sync_directory: Callable[[], None], time_us: int
-) -> None:
-    """Put a checkpoint on disk, whole or not at all, and remove those before it. Raises OSError.
+) -> int:
+    """Put a checkpoint on disk, whole or not at all, remove those before it, and return its size. Raises OSError.
 
     The records up to the newest in it must be durable already: a checkpoint is believed without them.
     ``sync_directory`` syncs ``directory``.
@@ -77,6 +77,7 @@ def write_checkpoint(
         raise
     sync_directory()
     remove_checkpoints_before(filesystem, directory, checkpoint.sequence)
+    return HEADER_SIZE + size
 
 
 def remove_checkpoints_before(filesystem: Filesystem, directory: Path, sequence: int) -> None:

@@ -8,7 +8,8 @@ from storage.worker cimport Worker
 cdef enum:
     BATCH_SIZE_MIN = 1 << 16            # bytes a batch buffer begins with
     BATCH_SIZE_KEPT = 1 << 24           # a buffer that grew beyond gives its memory back after the commit
-    SYNC_BUCKETS = 20                   # durations of a sync below 2^n * 16 us, the last for all longer ones
+    SYNC_BUCKET_MIN_NS = 16000
+    SYNC_BUCKETS = 20                   # durations of a sync below 2^n * that, the last for all longer ones
 
 cdef enum CommitState:
     IDLE
@@ -68,6 +69,7 @@ cdef class Committer(Worker):
     cdef void wait(self) noexcept
     cdef uint64_t in_flight_ns(self) noexcept
     cpdef void provide(self, Segment segment, int descriptor, unsigned int seed, int error) noexcept
+    cpdef list sync_histogram(self)
     cdef uint64_t now_ns(self) noexcept nogil
     cpdef void withdraw(self, Segment segment) noexcept
     cdef void _commit_submitted(self) noexcept nogil

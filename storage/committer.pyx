@@ -146,6 +146,12 @@ cdef class Committer(Worker):
         pthread_cond_broadcast(&self.changed)
         pthread_mutex_unlock(&self.mutex)
 
+    cpdef list sync_histogram(self):
+        """Return how many syncs took less than so many seconds, as (seconds, count) with counts not cumulated."""
+        cdef int bucket
+        bounds = [(<uint64_t>SYNC_BUCKET_MIN_NS << bucket) / 1e9 for bucket in range(SYNC_BUCKETS - 1)]
+        return list(zip([*bounds, float("inf")], self.sync_buckets))
+
     cdef uint64_t now_ns(self) noexcept nogil:
         """Return the time by a clock that nobody sets."""
         cdef timespec moment
@@ -232,7 +238,7 @@ cdef class Committer(Worker):
         self.last_sync_ns = duration
         self.sync_ns += duration
         self.sync_count += 1
-        while bucket < SYNC_BUCKETS - 1 and duration >= <uint64_t>16000 << bucket:
+        while bucket < SYNC_BUCKETS - 1 and duration >= <uint64_t>SYNC_BUCKET_MIN_NS << bucket:
             bucket += 1
         self.sync_buckets[bucket] += 1
         return error

@@ -1,5 +1,6 @@
 """The file system as the journal uses it outside of its commit thread, small enough to simulate."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Protocol
@@ -162,8 +163,14 @@ def put_file(filesystem: Filesystem, path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".tmp")
     descriptor = filesystem.open(temporary, create=True)
     try:
-        filesystem.write(descriptor, data, 0)
-        filesystem.sync(descriptor)
-    finally:
-        filesystem.close(descriptor)
-    filesystem.rename(temporary, path)
+        try:
+            filesystem.write(descriptor, data, 0)
+            filesystem.sync(descriptor)
+        finally:
+            filesystem.close(descriptor)
+        filesystem.rename(temporary, path)
+    except OSError:
+        # Half a file takes room that something better may need.
+        with contextlib.suppress(OSError):
+            filesystem.remove(temporary)
+        raise

@@ -23,8 +23,9 @@ from storage.layout import (
 )
 from storage.machine import Machine
 from storage.options import JournalOptions
-from storage.postponed import Obstacle, Outcome
+from storage.postponed import Obstacle, Outcome, is_full_disk
 from storage.replayer import Replayer
+from storage.reserve import Reserve
 from storage.segment import Segment
 
 FILL_STEP_SIZE = 1 << 20
@@ -41,6 +42,9 @@ SPARE_FILES_MAX_WHEN_LOW = 1
 REMOVAL = "removal"
 """The subject of outcomes of removals: all of them are one queue."""
 
+RESERVE = "reserve"
+"""The subject of outcomes of the reserve: without it the disk counts as full, as soon nobody could settle anything."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -49,7 +53,8 @@ class Housekeeper:
 
     Files that were prepared are handed to the ``committer``. How preparations, checkpoints and removals ended is put
     into ``outcomes``, and ``notify`` is called, on the thread. The subject of an outcome is the segment, the
-    checkpoint, ``REMOVAL``, or the directory if syncing that failed: whoever knows what is in it after that?
+    checkpoint, ``REMOVAL``, ``RESERVE``, or the directory if syncing that failed: whoever knows what is in it after
+    that? ``taken_bytes`` is how much room new files have taken so far.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Housekeeper:
         notify: Callable[[], None],
     ) -> None:
         self.outcomes: deque[Outcome] = deque()
+        self.taken_bytes = 0
         self._machine = machine
         self._filesystem = filesystem
         self._directory = directory
@@ -72,6 +78,8 @@ class Housekeeper:
         self._notify = notify
         self._descriptors: dict[int, int] = {}
         self._spares: list[Path] = []
+        self._reserve = Reserve(filesystem, directory, options.segment_size)
+        self._reserve_failed = False
         self._spare_files_max = options.spare_files_max
         self._unprepared: dict[int, OSError] = {}
         self._leaving: deque[int] = deque()
@@ -105,6 +113,10 @@ class Housekeeper:
         """Keep fewer spare files, or as many as usual."""
         self._worker.put(partial(self._save_room, low))
 
+    def restore_reserve(self) -> None:
+        """Have the reserve whole again."""
+        self._worker.put(self._restore_reserve)
+
     def stop(self) -> None:
         """Finish what was asked for and end the thread."""
         self._worker.stop()
@@ -113,6 +125,7 @@ class Housekeeper:
         self._descriptors.clear()
 
     def _adopt(self, spares: list[Path]) -> None:
+        self._reserve.find()
         for path in spares:
             try:
                 if self._has_use_for(path):
@@ -132,7 +145,7 @@ class Housekeeper:
             for earlier, error in self._unprepared.items():
                 if earlier < number:
                     raise error
-            descriptor, header = self._prepare_file(number, size, durable)
+            descriptor, header = self._prepare_file(segment, size, durable)
         except OSError as error:
             self._unprepared[number] = error
             obstacle = _obstacle(segment_path(self._directory, number), "preparing", error)
@@ -144,34 +157,29 @@ class Housekeeper:
         self._descriptors[number] = descriptor
         segment.created_us = header.created_us
         self._committer.provide(segment, descriptor, header.seed, 0)
+        if not self._reserve_failed:
+            self._restore_reserve()
 
     def _prepare_again(self, segment: Segment, size: int, durable: int) -> None:
         self._committer.withdraw(segment)
         self.prepare(segment, size, durable)
 
-    def _prepare_file(self, number: int, size: int, durable: int) -> tuple[int, SegmentHeader]:
+    def _prepare_file(self, segment: Segment, size: int, durable: int) -> tuple[int, SegmentHeader]:
         filesystem = self._filesystem
-        path = segment_path(self._directory, number)
+        path = segment_path(self._directory, segment.number)
         header = SegmentHeader(
             int.from_bytes(self._machine.random_bytes(FILE_ID_SIZE), "little"),
-            number,
+            segment.number,
             durable,
             self._epoch,
             self._machine.time_us(),
         )
-        if self._spares:
-            source = self._spares.pop()
-            descriptor = filesystem.open(source)
-        else:
-            source = path.with_name(path.name + TEMPORARY_SUFFIX)
-            descriptor = filesystem.open(source, create=True)
+        source, descriptor = self._find_file(segment, path, size)
         try:
-            if source.suffix == TEMPORARY_SUFFIX:
-                self._fill(descriptor, size)
             filesystem.write(descriptor, header.encode(), 0)
             # The header is on disk before the file gets its name: a segment with a bad header is a damaged one.
             filesystem.sync(descriptor)
-            filesystem.rename(source, path)
+            self._rename_in_room(source, path)
         except OSError:
             filesystem.close(descriptor)
             # Another try takes another file: it has no use for half of one, nor for one whose sync has failed.
@@ -183,6 +191,45 @@ class Housekeeper:
             filesystem.close(descriptor)
             raise
         return descriptor, header
+
+    def _find_file(self, segment: Segment, path: Path, size: int) -> tuple[Path, int]:
+        """Open a file that can become a segment: one that was used before, a new one, or that of the reserve."""
+        if self._spares:
+            source = self._spares.pop()
+            return source, self._filesystem.open(source)
+        source = path.with_name(path.name + TEMPORARY_SUFFIX)
+        try:
+            return source, self._create(source, size)
+        except OSError as error:
+            reserved = self._reserve.take_segment() if is_full_disk(error) else None
+            if reserved is None:
+                raise
+            # Whoever publishes has to wait from now on: what is left is for those who settle.
+            self._miss_reserve(path, "preparing", error)
+            # It may be larger than what was asked for, and all of it is needed.
+            segment.capacity = self._options.segment_size
+            return reserved, self._filesystem.open(reserved)
+
+    def _rename_in_room(self, source: Path, path: Path) -> None:
+        """Give a file its name, if need be with the room that is held for a checkpoint. Raises OSError."""
+        try:
+            self._filesystem.rename(source, path)
+        except OSError as error:
+            # A new name may take a block of the directory.
+            if not is_full_disk(error) or not self._reserve.give_up_checkpoint():
+                raise
+            self._miss_reserve(path, "preparing", error)
+            self._filesystem.rename(source, path)
+
+    def _create(self, path: Path, size: int) -> int:
+        descriptor = self._filesystem.open(path, create=True)
+        try:
+            self._fill(descriptor, size)
+        except OSError:
+            self._filesystem.close(descriptor)
+            self._discard(path)
+            raise
+        return descriptor
 
     def _discard(self, path: Path) -> None:
         try:
@@ -204,9 +251,41 @@ class Housekeeper:
     def _fill(self, descriptor: int, size: int) -> None:
         zeros = bytes(min(size, FILL_STEP_SIZE))
         self._filesystem.allocate(descriptor, size)
+        self._take(size)
         for offset in range(0, size, len(zeros)):
             self._filesystem.write(descriptor, zeros[: size - offset], offset)
             self._filesystem.sync(descriptor)
+
+    def _take(self, size: int) -> None:
+        self.taken_bytes += size
+        self._notify()
+
+    def _restore_reserve(self) -> None:
+        try:
+            # Segments come first: as long as one of them finds no room there is none for the reserve.
+            for error in self._unprepared.values():
+                raise error
+            while not self._reserve.is_whole:
+                self._make_reserve()
+        except OSError as error:
+            self._miss_reserve(self._reserve.segment_path, "reserving", error)
+            return
+        if self._reserve_failed:
+            self._reserve_failed = False
+            self._tell(Outcome(RESERVE, None))
+
+    def _make_reserve(self) -> None:
+        try:
+            self._take(self._reserve.make_next())
+        except OSError as error:
+            if not is_full_disk(error) or not self._spares:
+                raise
+            # A spare file only saves time.
+            self._discard(self._spares.pop())
+
+    def _miss_reserve(self, path: Path, operation: str, error: OSError) -> None:
+        self._reserve_failed = True
+        self._tell(Outcome(RESERVE, _obstacle(path, operation, error), self.restore_reserve))
 
     def _finish(self, number: int, end: int) -> None:
         descriptor = self._descriptors.pop(number, None)
@@ -241,17 +320,32 @@ class Housekeeper:
             except OSError:
                 return
             # Not before its old name is gone for sure: overwritten under that name it would be a damaged segment.
-            if spare is not None:
+            if spare == self._reserve.segment_path:
+                self._reserve.put_segment()
+            elif spare is not None:
                 self._spares.append(spare)
         if had_failed:
             self._tell(Outcome(REMOVAL, None))
+        if self._reserve_failed:
+            self._restore_reserve()
 
     def _remove(self, path: Path, spare: Path) -> Path | None:
         with contextlib.suppress(FileNotFoundError):
             self._filesystem.remove(path.with_name(path.name + INDEX_SUFFIX))
-        if self._has_use_for(path) and spare not in self._spares:
-            self._filesystem.rename(path, spare)
-            return spare
+        name = None
+        if self._reserve.has_use_for(path):
+            name = self._reserve.segment_path
+        elif self._has_use_for(path) and spare not in self._spares:
+            name = spare
+        if name is not None:
+            try:
+                self._filesystem.rename(path, name)
+            except OSError as error:
+                # A new name may take a block of the directory.
+                if not is_full_disk(error):
+                    raise
+            else:
+                return name
         self._filesystem.remove(path)
         return None
 
@@ -262,6 +356,9 @@ class Housekeeper:
             self._discard(self._spares.pop())
 
     def _index(self, number: int, end: int, replayer: Replayer) -> None:
+        if self._reserve_failed:
+            # The next start reads the segment instead. What room there is is for what makes more of it.
+            return
         try:
             if not write_index(self._filesystem, self._directory, number, end, replayer):
                 logger.warning("no index for segment %d: its records cannot be read", number)
@@ -275,14 +372,25 @@ class Housekeeper:
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
         path = checkpoint_path(self._directory, checkpoint.sequence)
         try:
-            write_checkpoint(
-                self._filesystem, self._directory, checkpoint, self._sync_directory, self._machine.time_us()
-            )
+            size = self._write_in_room(checkpoint)
         except OSError as error:
             obstacle = _obstacle(path, "writing", error)
             self._tell(Outcome(checkpoint, obstacle, partial(self.write_checkpoint, checkpoint)))
         else:
+            self._reserve.expect_checkpoint(size)
             self._tell(Outcome(checkpoint, None))
+        if not self._reserve.is_whole:
+            self._restore_reserve()
+
+    def _write_in_room(self, checkpoint: Checkpoint) -> int:
+        """Write a checkpoint, if need be with the room that is held for it, and return its size. Raises OSError."""
+        filesystem, directory = self._filesystem, self._directory
+        try:
+            return write_checkpoint(filesystem, directory, checkpoint, self._sync_directory, self._machine.time_us())
+        except OSError as error:
+            if not is_full_disk(error) or not self._reserve.give_up_checkpoint():
+                raise
+        return write_checkpoint(filesystem, directory, checkpoint, self._sync_directory, self._machine.time_us())
 
 
 def _obstacle(file: Path, operation: str, error: OSError) -> Obstacle:

@@ -46,8 +46,9 @@ cdef class Journal:
     cdef object _durable_callback
     cdef object _failed_callback
     cdef object _fetched_callback
-    cdef object _replayer
-    cdef object _unindexed                  # sealed segments that have no index yet
+    cdef object _room_callback
+    cdef object _room                       # what it was called with last
+    cdef object _indexes
 
     cdef unsigned char *reserve(self, unsigned char kind, Py_ssize_t payload_size) except NULL
     cdef unsigned long long seal(self, bint unit_ends) except? 0

@@ -36,6 +36,7 @@ class Journal:
         failed: Callable[[JournalFailed], object],
         snapshot: Callable[[], Generator[None, None, Sequence[bytes]]] | None = None,
         fetched: Callable[[Fetch], object] | None = None,
+        room: Callable[[], object] | None = None,
         replayer: Replayer | None = None,
         options: JournalOptions | None = None,
         disk: Disk | None = None,
@@ -81,6 +82,8 @@ class Journal:
         """The number of the batch that has the last record, as long as it is not on disk; then 0."""
     @property
     def out_of_room(self) -> Obstacle | None: ...
+    @property
+    def taken_bytes(self) -> int: ...
     @property
     def obstacles(self) -> list[Obstacle]: ...
     @property

@@ -12,7 +12,6 @@ again. Any other error, and each failed sync of the log, is the journal's end.
 
 import logging
 import os
-from collections import deque
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
@@ -23,6 +22,7 @@ from storage.checkpoint import Checkpoint
 from storage.errors import JournalClosed, JournalFailed
 from storage.housekeeper import Housekeeper
 from storage.layout import segment_path
+from storage.late_index import LateIndexes
 from storage.machine import Machine
 from storage.options import JournalOptions
 from storage.postponed import Obstacle, Postponed
@@ -30,7 +30,7 @@ from storage.quarantine import Quarantine
 from storage.record import PAYLOAD_SIZE_MAX as PAYLOAD_SIZE_MAX_
 from storage.retention import Retention
 
-from storage.committer cimport SYNC_BUCKETS, Batch, Committer, Extent
+from storage.committer cimport Batch, Committer, Extent
 from storage.fetcher cimport Fetch, Fetcher
 from storage.pthread cimport eventfd_read, eventfd_write
 from storage.reclaimer cimport Reclaimer
@@ -44,9 +44,6 @@ logger = logging.getLogger(__name__)
 
 cdef enum:
     SEGMENT_HEADER_SIZE = 64
-    SYNC_BUCKET_MIN_NS = 16000
-    # A segment gets its index when so many later ones have been begun, if it is needed still.
-    INDEXED_BEHIND = 4
 
 cdef Py_ssize_t PAYLOAD_SIZE_MAX = PAYLOAD_SIZE_MAX_
 
@@ -57,7 +54,8 @@ cdef class Journal:
 
     ``recovery`` has read the directory; its repairs are carried out here, which is the only file work done on the
     caller's thread. ``durable(batch)`` and ``failed(error)`` are called from ``on_commit_finished`` and ``close``,
-    ``fetched(fetch)`` from the former, with what ``fetch`` has asked for. ``snapshot()`` is a generator that encodes
+    ``fetched(fetch)`` from the former, with what ``fetch`` has asked for, and ``room()`` when ``out_of_room`` or
+    ``taken_bytes`` has changed. ``snapshot()`` is a generator that encodes
     the owner's whole state, one slice each time it is resumed, and returns the pieces; without it, segments with state
     records stay. A slice is taken in each call of ``on_commit_finished``, and the state may change between two: each
     part of it may be as it was at any time since the generator was made, as the state records since then are replayed
@@ -68,7 +66,7 @@ cdef class Journal:
     """
 
     def __init__(
-        self, recovery, *, durable, failed, snapshot=None, fetched=None, replayer=None, options=None,
+        self, recovery, *, durable, failed, snapshot=None, fetched=None, room=None, replayer=None, options=None,
         disk=None, machine=None
     ):
         recovery.apply()
@@ -77,8 +75,7 @@ cdef class Journal:
         self._durable_callback = durable
         self._failed_callback = failed
         self._fetched_callback = fetched
-        self._replayer = replayer
-        self._unindexed = deque()
+        self._room_callback = room
         self._epoch = recovery.epoch + 1
         self.sequence = self.durable_sequence = recovery.sequence
         self.open_batch = 1
@@ -100,15 +97,17 @@ cdef class Journal:
         self._housekeeper = Housekeeper(
             machine, recovery.filesystem, self._directory, self._options, self._epoch, self._committer, self._notify()
         )
+        self._indexes = LateIndexes(self._housekeeper, replayer)
         self._housekeeper.adopt(recovery.spares)
-        for segment in recovery.unindexed:
-            self._index(segment)
         self._capacity = self._options.segment_size if recovery.spares else self._options.first_segment_size
         self.current = Segment(recovery.next_number, self._epoch)
         self._next = Segment(recovery.next_number + 1, self._epoch)
         self._housekeeper.prepare(self.current, self._capacity, self.durable_sequence)
         self._housekeeper.prepare(self._next, self._options.segment_size, self.durable_sequence)
         self._begin_segment()
+        # Behind the reserve, which comes with the first segments: an index can be done without.
+        for segment in recovery.unindexed:
+            self._indexes.write(segment)
         self._filesystem = recovery.filesystem
         self._quarantine = Quarantine(machine, recovery.filesystem, self._directory, self._notify())
 
@@ -159,6 +158,7 @@ cdef class Journal:
         if (
             self.current.size + size + RECORD_HEADER_SIZE > self._capacity
             and self.current.size > SEGMENT_HEADER_SIZE
+            and self.current.size + size + RECORD_HEADER_SIZE > self.current.capacity
         ):
             self._roll_over()
         self._batch.make_room(size)
@@ -315,6 +315,7 @@ cdef class Journal:
         self._collect_outcomes()
         if self._in_flight and self._committer.finished():
             self._complete()
+        self._tell_room()
         self._reclaimer.go_on()
         self.commit()
 
@@ -382,22 +383,10 @@ cdef class Journal:
             if segment.last_sequence > self.durable_sequence:
                 break
             self._housekeeper.finish(segment)
-            self._unindexed.append(segment)
-            self._index_those_that_stay(INDEXED_BEHIND)
+            self._indexes.add(segment)
+            self._indexes.write_behind(self.current.number)
             kept.unfinished += 1
         return 0
-
-    def _index(self, segment):
-        if self._replayer is not None and segment.size > SEGMENT_HEADER_SIZE:
-            self._housekeeper.index(segment, self._replayer)
-
-    def _index_those_that_stay(self, int behind):
-        # Where consumers keep up, segments are not needed any more by then, and an index is work for nothing.
-        cdef Segment segment
-        while self._unindexed and self.current.number - (<Segment>self._unindexed[0]).number >= behind:
-            segment = self._unindexed.popleft()
-            if segment.live > 0:
-                self._index(segment)
 
     # A full disk, and file work that failed
 
@@ -410,6 +399,17 @@ cdef class Journal:
     def obstacles(self):
         """All that failed and will be tried again."""
         return self._postponed.obstacles()
+
+    @property
+    def taken_bytes(self):
+        """How much room files have taken since the start, without that which a single large message or an index took."""
+        return self._housekeeper.taken_bytes
+
+    def _tell_room(self):
+        room = (self.taken_bytes, self.out_of_room is None)
+        if room != self._room and self._room_callback is not None:
+            self._room = room
+            self._room_callback()
 
     def retry(self):
         """Try again what the disk had no room for, and what else was put off. For now and then while there is any."""
@@ -435,9 +435,6 @@ cdef class Journal:
     def _postpone(self, subject, obstacle, again):
         if self._postponed.add(subject, obstacle, again):
             self.housekeeping_failures += subject is not self._other
-            # Of a full disk the owner makes more than a line in the log.
-            level = logging.INFO if obstacle.is_full_disk else logging.WARNING
-            logger.log(level, "%s; it will be tried again", obstacle)
 
     cdef int _collect_outcomes(self) except -1:
         self._quarantine.collect()
@@ -475,8 +472,8 @@ cdef class Journal:
             # In a batch of its own, so that it is the proof that everything before had been on disk.
             self._append_mark(KIND_STOPPED, b"")
             if self._flush():
-                self._index_those_that_stay(1)
-                self._index(self.current)
+                self._indexes.write_behind(self.current.number, 1)
+                self._indexes.write(self.current)
         if self.stuck:
             lost = self._other.size + self._batch.size
             logger.error("closed without room: %d bytes that were not confirmed are lost", lost)
@@ -592,9 +589,4 @@ cdef class Journal:
 
     def sync_histogram(self):
         """Return how many syncs took less than so many seconds, as (seconds, count) with counts not cumulated."""
-        cdef int bucket
-        histogram = []
-        for bucket in range(SYNC_BUCKETS - 1):
-            histogram.append(((<uint64_t>SYNC_BUCKET_MIN_NS << bucket) / 1e9, self._committer.sync_buckets[bucket]))
-        histogram.append((float("inf"), self._committer.sync_buckets[SYNC_BUCKETS - 1]))
-        return histogram
+        return self._committer.sync_histogram()

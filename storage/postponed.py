@@ -1,6 +1,7 @@
 """File work that failed and will be tried again: what, why, and how."""
 
 import errno
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,13 @@ from typing import NamedTuple
 
 ERRORS_OF_A_FULL_DISK = frozenset((errno.ENOSPC, errno.EDQUOT))
 """What a write may end with and be tried again: the disk, or the owner's share of it, is full."""
+
+logger = logging.getLogger(__name__)
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Say whether an error will go away when there is room again."""
+    return error.errno in ERRORS_OF_A_FULL_DISK
 
 
 class Obstacle(NamedTuple):
@@ -47,6 +55,10 @@ class Postponed:
     def add(self, subject: object, obstacle: Obstacle, again: Callable[[], object]) -> bool:
         """Put something off. Returns whether it had not been put off before."""
         is_new = subject not in self._obstacles
+        if is_new:
+            # Of a full disk the owner makes more than a line in the log.
+            level = logging.INFO if obstacle.is_full_disk else logging.WARNING
+            logger.log(level, "%s; it will be tried again", obstacle)
         self._obstacles[subject] = obstacle
         self._waiting[subject] = again
         return is_new

@@ -132,6 +132,11 @@ cdef class Reclaimer:
                     break
                 if (
                     (is_first or segment.live_units * RECORD_UNIT_SIZE * LIVING_RATIO_MAX <= segment.size)
+                    # On a full disk the copies take room that settlements need.
+                    and (
+                        journal._postponed.out_of_room() is None
+                        or 2 * segment.live_units * RECORD_UNIT_SIZE <= journal._options.segment_size
+                    )
                     and self.compactor.begin(segment, journal.current.number)
                 ):
                     self._compact()

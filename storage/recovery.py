@@ -36,6 +36,7 @@ from storage.layout import (
     segment_path,
     spare_path,
 )
+from storage.postponed import is_full_disk
 from storage.reader import RecordReader
 from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
 from storage.record import RECLAIMED, SEALED, STOPPED, encode, peek, search
@@ -295,12 +296,22 @@ class Recovery:
                 self._settle(repair)
             elif repair.case.action is Action.SPARE:
                 spare = spare_path(self.directory, number_in(repair.path.name, SEGMENT_PREFIX) or 0)
-                self.filesystem.rename(repair.path, spare)
-                if spare not in self.spares:
-                    self.spares.append(spare)
+                self._make_spare(repair.path, spare)
             else:
                 self.filesystem.remove(repair.path)
             self.filesystem.sync_directory(self.directory)
+
+    def _make_spare(self, path: Path, spare: Path) -> None:
+        try:
+            self.filesystem.rename(path, spare)
+        except OSError as error:
+            if not is_full_disk(error):
+                raise
+            # A new name may take a block of the directory.
+            self.filesystem.remove(path)
+        else:
+            if spare not in self.spares:
+                self.spares.append(spare)
 
     def _settle(self, repair: Repair) -> None:
         # After a failed sync the page cache may hold, as clean, what the disk never got. So what nothing proves to
@@ -343,7 +354,14 @@ class Recovery:
         number, index = self._stopped_index or (0, None)
         if index is not None and number == self.segments[-1].number:
             data = replace(index, mark=SEALED).encode()
-            write_file(self.filesystem, index_path(self.directory, number), data)
+            try:
+                write_file(self.filesystem, index_path(self.directory, number), data)
+            except OSError as error:
+                if not is_full_disk(error):
+                    raise
+                # The next start reads the segment instead.
+                self.filesystem.remove(index_path(self.directory, number))
+                self.filesystem.sync_directory(self.directory)
 
     def _tell(self, done: int, size: int) -> None:
         if self.progress is not None:

@@ -27,6 +27,7 @@ cdef class Segment:
     cdef readonly long long written_size
     cdef readonly unsigned int epoch
     cdef public unsigned long long created_us
+    cdef public long long capacity
     # What keeps other segments: the last record that says more about one of its messages ...
     cdef public unsigned long long settled_sequence
     # ... and whether later copies of its messages are in the log, so that all that is said about those counts.

@@ -15,6 +15,7 @@ class Segment:
     written_size: int
     epoch: int
     created_us: int
+    capacity: int
     settled_sequence: int
     superseded: bool
 

@@ -15,7 +15,8 @@ cdef class Segment:
     added. ``live`` counts who needs its records, ``live_units`` how much of them, in units of ``RECORD_UNIT_SIZE``.
     ``settled_sequence`` is the last record that says more about its records, as far as the owner tells.
     What lies before ``written_size`` can be read back. ``seed`` and ``epoch`` are what its records are checked with.
-    ``created_us`` is when its header was made, in microseconds since 1970, 0 if that is not known.
+    ``created_us`` is when its header was made, in microseconds since 1970, 0 if that is not known. ``capacity`` is
+    the size of its file, if that is larger than what was asked for.
     """
 
     def __cinit__(self, unsigned long long number, unsigned int epoch=0, unsigned int seed=0):

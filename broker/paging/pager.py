@@ -113,7 +113,8 @@ class Pager:
         They stay in memory until that has been done.
         """
         journal = self._vhost.journal
-        if journal.journal.failed:
+        if journal.journal.failed or journal.journal.out_of_room is not None:
+            # What room is left is for what gives room back.
             return 0
         count = 0
         if queue.page_number == 0:

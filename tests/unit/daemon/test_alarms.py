@@ -143,6 +143,61 @@ def test_a_file_system_that_does_not_say_leaves_the_alarm_as_it_was(file_system:
     assert [line["event"] for line in lines] == ["cannot see how full the disk is"]
 
 
+def test_what_the_journals_have_taken_since_counts_at_once(file_system: FakeFileSystem) -> None:
+    journal = FakeJournal()
+    watches = JournalWatches()
+    watches.add(JournalWatch("/", journal, 10.0))
+    asked: list[Callable[[], None]] = []
+    alarm = DiskAlarm("/", LIMIT, asked.append, watches.taken_bytes)
+    file_system.free = 2 * LIMIT
+    journal.taken_bytes = 5 * LIMIT
+    alarm.measure()
+    assert not alarm.check()
+    # The answer to what was just asked takes its time.
+    journal.taken_bytes += LIMIT
+    assert not alarm.wants_check
+    journal.taken_bytes += 4096
+    assert alarm.wants_check
+    assert alarm.check()
+    assert alarm.describe()["free_bytes"] == LIMIT - 4096
+    file_system.free = 2 * LIMIT
+    asked[0]()
+    assert alarm.check()
+    assert not alarm.is_set
+
+
+def test_what_is_taken_amid_a_measurement_is_not_forgotten(
+    file_system: FakeFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = FakeJournal()
+    watches = JournalWatches()
+    watches.add(JournalWatch("/", journal, 10.0))
+    alarm = DiskAlarm("/", LIMIT, lambda _: None, watches.taken_bytes)
+    file_system.free = LIMIT + 4096
+
+    def answer(directory: str) -> Any:
+        found = file_system.answer(directory)
+        journal.taken_bytes += 8192
+        return found
+
+    monkeypatch.setattr(os, "statvfs", answer)
+    alarm.measure()
+    assert alarm.check()
+
+
+def test_a_journal_that_takes_room_has_an_empty_disk_looked_at_too(file_system: FakeFileSystem) -> None:
+    alarm = DiskAlarm("/", LIMIT, lambda measure: measure())
+    file_system.free = LIMIT + 100 * FILL_RATE_MAX_BYTES
+    alarm.measure()
+    alarm.check()
+    asked = file_system.asked
+    alarm.check()
+    assert file_system.asked == asked
+    alarm.hurry()
+    alarm.check()
+    assert file_system.asked == asked + 1
+
+
 @dataclass
 class FakeJournal:
     """What a watch sees of a journal."""
@@ -153,6 +208,7 @@ class FakeJournal:
     obstacles: list[Obstacle] = field(default_factory=list)
     in_flight_seconds: float = 0.0
     in_flight_work: str = "syncing segment-1"
+    taken_bytes: int = 0
     retries: int = 0
     looks: int = 0
     low: bool = False

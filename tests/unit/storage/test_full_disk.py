@@ -96,7 +96,9 @@ def test_no_room_for_a_segment_stops_confirms_until_there_is_room(code):
     assert owner.failures == []
     assert journal.out_of_room.errno == code
     assert journal.out_of_room.operation == "preparing"
-    assert journal.out_of_room.file.name == "segment-0000000000000006"
+    # For that there was the reserve.
+    assert journal.out_of_room.file.name == "segment-0000000000000004"
+    assert journal.obstacles[1].file.name == "segment-0000000000000005"
     assert journal.in_flight_seconds == 0.0
     append(owner, b"meanwhile")
     owner.journal.retry()
@@ -108,7 +110,7 @@ def test_no_room_for_a_segment_stops_confirms_until_there_is_room(code):
     assert len(found) >= len(confirmed)
     disk.capacity *= 3
     wait_patiently(owner, lambda: journal.pending_batch == 0)
-    assert journal.out_of_room is None
+    wait_patiently(owner, lambda: journal.out_of_room is None)
     assert not journal.stuck
     journal.close()
     records, recovery = recover(disk.files)
@@ -261,7 +263,7 @@ def test_segments_are_prepared_in_order_even_if_one_could_not_be():
 
         def allocate(self, descriptor: int, size: int) -> None:
             name = next(name for name, inode in self.names.items() if inode is self.descriptors[descriptor])
-            if "3" in name and self.refusing:
+            if ("3" in name or name.startswith("reserve-")) and self.refusing:
                 raise OSError(errno.ENOSPC, "no space left on device")
             super().allocate(descriptor, size)
 
@@ -270,7 +272,7 @@ def test_segments_are_prepared_in_order_even_if_one_could_not_be():
     journal = owner.journal
     for _ in range(12):
         append(owner, bytes(900))
-    owner.wait(lambda: journal.stuck and len(journal.obstacles) >= 3)
+    owner.wait(lambda: journal.stuck and len(journal.obstacles) >= 4)
     names = [name for name in disk.files if name.startswith("segment-")]
     assert names == ["segment-0000000000000001", "segment-0000000000000002"]
     recover(disk.files)
@@ -287,7 +289,7 @@ def test_a_segment_that_cannot_be_prepared_ends_the_journal_when_it_is_needed(op
     journal = owner.journal
     append(owner, b"confirmed")
     owner.commit()
-    owner.wait(lambda: len([name for name in disk.files if name.startswith("segment-")]) == 2)
+    owner.wait(lambda: {"segment-0000000000000002", "reserve-checkpoint"} <= set(disk.files))
 
     def fail(*arguments: object, **keywords: object) -> object:
         # What the commit thread does with the same disk goes on working.
@@ -320,7 +322,7 @@ def test_a_disk_that_was_full_and_fails_then_is_waited_for_no_longer():
         code = errno.ENOSPC
 
         def allocate(self, descriptor: int, size: int) -> None:
-            if "segment-0000000000000003.tmp" in self.names:
+            if "segment-0000000000000003.tmp" in self.names or "reserve-segment" in self.names:
                 raise OSError(self.code, os.strerror(self.code))
             super().allocate(descriptor, size)
 
@@ -366,7 +368,7 @@ def test_a_checkpoint_without_room_is_written_when_there_is_some():
     disk.capacity = 40 * SIZE
     journal.retry()
     owner.wait(lambda: journal.checkpoint_sequence > 0)
-    assert journal.out_of_room is None
+    wait_patiently(owner, lambda: journal.out_of_room is None)
     journal.close()
     assert len(recover(disk.files)[1].checkpoint.payload) == 20 * SIZE
 
@@ -399,7 +401,7 @@ def test_a_directory_that_cannot_be_synced_ends_the_journal():
     owner = open_on(disk)
     append(owner, b"confirmed")
     owner.commit()
-    owner.wait(lambda: len(disk.files) == 2)
+    owner.wait(lambda: len(disk.files) == 4)
     disk.failing = True
     while not owner.journal.failed:
         append(owner, bytes(900))

@@ -216,6 +216,7 @@ KEPT = {
     Case.INDEX_USED: indexed,
     Case.PROOF: lambda: {one().name: bytes(one().data) + bytes(32), "proof-0000000000000003": b""},
     Case.SPARE: lambda: files(one()) | {"spare-0000000000000007": b"anything"},
+    Case.RESERVE: lambda: files(one()) | {"reserve-segment": b"", "reserve-checkpoint": b"anything"},
     Case.FOREIGN: lambda: files(one()) | {"segment-1": b"", "README": b"", "x.tmp": b""},
 }
 
@@ -354,7 +355,7 @@ def test_kept(case):
     if case is Case.CHECKPOINT_USED:
         assert recovery.checkpoint.payload == b"state as of 2"
     for name in set(found) - {one().name}:
-        kept = case in (Case.SPARE, Case.FOREIGN, Case.PROOF, Case.INDEX_USED) or (
+        kept = case in (Case.SPARE, Case.RESERVE, Case.FOREIGN, Case.PROOF, Case.INDEX_USED) or (
             name.endswith("2") and name.startswith("checkpoint")
         )
         assert (name in disk.files) == kept
