@@ -3,7 +3,9 @@
 import math
 import random
 import sys
+from copy import deepcopy
 from pathlib import Path
+from typing import Self
 
 from broker import clock
 from broker.paging.read_retry import PASSING_ERRORS, ReadRetry
@@ -45,6 +47,10 @@ PIECE_SIZES = (1, 7, 100, 5000, 1 << 18)
 SCARCITIES = (0.0, 0.0, 0.2, 0.7)
 
 
+LIVING = (SimulatedMachine, InProcessBroker, World, Administrator)
+"""What there is a new one of in each life."""
+
+
 class BrokerRun:
     """One seed. ``run`` raises ``Violation`` where a promise is not kept."""
 
@@ -70,6 +76,11 @@ class BrokerRun:
         self.administrator: Administrator
 
     def run(self) -> None:
+        self.run_lives()
+        self.run_end()
+
+    def run_lives(self) -> None:
+        """Live until the damage comes."""
         try:
             self.trace.note(f"{self.weather} {self.options}, {self.memory_bytes} bytes for messages")
             for _ in range(self.chance.randint(1, LIVES_MAX)):
@@ -78,6 +89,20 @@ class BrokerRun:
                 self.live(self.chance.randrange(1, self.chance.choice(STEPS_MAX)))
             self.disk.faults = Faults()
             self.disk.scarcity = 0.0
+        finally:
+            clock.stand_still(0)
+
+    def copied(self) -> Self:
+        """Return a copy of a run between two lives; it shares the clients of those before, which nothing changes."""
+        gone = [each for each in vars(self).values() if isinstance(each, LIVING)]
+        gone += [message.publisher for message in self.model.messages]
+        self.clients.clear()
+        self.disk.meanwhile = lambda _: None
+        return deepcopy(self, {id(each): each for each in gone})
+
+    def run_end(self) -> None:
+        """Damage what there is to be damaged, and see what is left."""
+        try:
             if self.weather.rots:
                 self.damage = RecordDamage(self.disk, DIRECTORY, self.model)
                 self.strike(self.damage)

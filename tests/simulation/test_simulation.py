@@ -112,9 +112,9 @@ def test_a_write_is_torn_at_each_byte():
 class OneRecordDamaged(BrokerRun):
     """Lives of a broker, and one that finds one record damaged, in a segment with an index or without."""
 
-    def __init__(self, seed, number, has_index):
+    def __init__(self, seed, has_index):
         super().__init__(seed, Weather(rots=True))
-        self.number = number
+        self.number = 0
         self.has_index = has_index
         self.record_count = 0
         self.struck_kind = None
@@ -133,11 +133,14 @@ class OneRecordDamaged(BrokerRun):
 @pytest.mark.parametrize("has_index", [True, False], ids=["index", "no index"])
 def test_each_record_is_damaged_once(has_index, seed):
     print(f"seed {seed}")
+    lived = OneRecordDamaged(seed, has_index)
+    lived.run_lives()
     kinds = []
     number = 0
     while True:
-        run = OneRecordDamaged(seed, number, has_index)
-        run.run()
+        run = lived.copied()
+        run.number = number
+        run.run_end()
         kinds.append(run.struck_kind)
         number += 1
         if number >= run.record_count:

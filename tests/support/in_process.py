@@ -24,6 +24,7 @@ from protocol.amqp.reader import ReadBuffer
 from storage.machine import Machine
 from storage.options import JournalOptions
 from tests.support.raw_client import RawClient
+from tests.support.unsynced import unsynced_machine
 
 BEGINNING_MS = 1_700_000_000_000
 OPTIONS = JournalOptions(segment_size=1 << 16, first_segment_size=1 << 16)
@@ -113,7 +114,10 @@ class Transport:
 
 
 class InProcessBroker:
-    """One virtual host in ``directory``; time stands still except for ``pass_time``."""
+    """One virtual host in ``directory``; time stands still except for ``pass_time``.
+
+    Nothing is synced unless the ``machine`` does.
+    """
 
     def __init__(
         self,
@@ -124,7 +128,7 @@ class InProcessBroker:
         message_memory_bytes: int = sys.maxsize,
     ) -> None:
         self.directory = directory
-        self.machine = machine
+        self.machine = machine or unsynced_machine()
         self.options = options
         self.message_memory_bytes = message_memory_bytes
         self.configuration = Configuration(data_dir=str(directory))
