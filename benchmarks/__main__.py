@@ -5,6 +5,7 @@ usage: python -m benchmarks [--scenario NAME[,NAME]] [--peer rabbitmq] [--runs N
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -30,6 +31,9 @@ def main() -> None:
     effort = Effort(seconds=arguments.seconds, warmup_s=arguments.warmup, backlog=arguments.backlog)
     measurement = Measurement(brokers, arguments.runs, effort, arguments.directory)
     allow_files()
+    # However the program is ended, it ends the brokers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     results: list[Result] = []
     error = ""
     try:

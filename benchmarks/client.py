@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from functools import cached_property
+from functools import cache, cached_property
 
 from protocol.amqp.codec import decode_method, encode_method
 from protocol.amqp.methods import (
@@ -48,24 +48,36 @@ def method_frame(channel: int, method: Method) -> bytes:
 
 
 START_OK = method_frame(0, ConnectionStartOk(mechanism="PLAIN", response=b"\0guest\0guest", locale="en_US"))
-OPEN = method_frame(0, ConnectionOpen(virtual_host="/"))
 OPEN_CHANNEL = method_frame(CHANNEL, ChannelOpen())
 CLOSE = method_frame(0, ConnectionClose(reply_code=200, reply_text="bye"))
+
+
+@cache
+def tune_and_open(heartbeat_s: int) -> bytes:
+    """Return connection.tune-ok and connection.open."""
+    tune = ConnectionTuneOk(channel_max=CHANNEL_MAX, frame_max=FRAME_MAX_BYTES, heartbeat=heartbeat_s)
+    return method_frame(0, tune) + method_frame(0, ConnectionOpen(virtual_host="/"))
+
+
+def ids_of(method: type[Method]) -> bytes:
+    """Return what the payload of a method begins with."""
+    return IDS.pack(method.class_id, method.method_id)
 
 
 class Client:
     """A connection, and channel 1 on it. A ``heartbeat_s`` of 0 turns heartbeats off."""
 
     def __init__(self, port: int, heartbeat_s: int = 0) -> None:
-        self.socket = socket.create_connection((HOST, port), TIMEOUT_S)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.socket.settimeout(TIMEOUT_S)
+        self.socket.connect((HOST, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.socket.sendall(b"AMQP\x00\x00\x09\x01")
         self._start = self.expect(ConnectionStart)
-        tune = ConnectionTuneOk(channel_max=CHANNEL_MAX, frame_max=FRAME_MAX_BYTES, heartbeat=heartbeat_s)
         self.socket.sendall(START_OK)
         self.expect(ConnectionTune)
-        self.socket.sendall(method_frame(0, tune) + OPEN)
+        self.socket.sendall(tune_and_open(heartbeat_s))
         self.expect(ConnectionOpenOk)
         self.socket.sendall(OPEN_CHANNEL)
         self.expect(ChannelOpenOk)
@@ -108,7 +120,7 @@ class Client:
         Raises ``ConnectionError`` where it carries another.
         """
         kind, payload = self.frame()
-        if kind != METHOD_FRAME or IDS.unpack_from(payload) != (method.class_id, method.method_id):
+        if kind != METHOD_FRAME or not payload.startswith(ids_of(method)):
             raise ConnectionError(f"{method.name} was due, not {describe(kind, payload)}")
         return payload
 
@@ -128,10 +140,9 @@ class Client:
     def close(self) -> None:
         """Close the connection as a client should: the broker has read everything before it answers."""
         self.socket.sendall(CLOSE)
-        closed = (ConnectionCloseOk.class_id, ConnectionCloseOk.method_id)
         while True:
             kind, payload = self.frame()
-            if kind == METHOD_FRAME and IDS.unpack_from(payload) == closed:
+            if kind == METHOD_FRAME and payload.startswith(ids_of(ConnectionCloseOk)):
                 break
         self.socket.close()
 
