@@ -15,7 +15,7 @@ from storage.cases import HARMLESS, LOSSES, WITH_REPAIR, Action, Case
 from storage.checkpoint import Checkpoint, read_checkpoint
 from storage.damage import Damage, keep_copies, read_around
 from storage.errors import FormatTooNew, JournalDamaged
-from storage.filesystem import Filesystem, LocalFilesystem, write_file
+from storage.filesystem import Filesystem, LocalFilesystem
 from storage.index import Index
 from storage.judge import Identity, Place, Verdict, identify, judge
 from storage.layout import (
@@ -36,12 +36,11 @@ from storage.layout import (
     segment_path,
     spare_path,
 )
-from storage.postponed import is_full_disk
 from storage.reader import RecordReader
-from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
-from storage.record import RECLAIMED, SEALED, STOPPED, encode, peek, search
+from storage.record import RECLAIMED, STOPPED, peek, search
 from storage.replayer import Replayer
 from storage.segment import Segment
+from storage.settling import make_spare, settle, settle_index
 
 RECORDS_PER_READ = 1024
 FIRST_NUMBER = 1
@@ -296,72 +295,28 @@ class Recovery:
                 self._settle(repair)
             elif repair.case.action is Action.SPARE:
                 spare = spare_path(self.directory, number_in(repair.path.name, SEGMENT_PREFIX) or 0)
-                self._make_spare(repair.path, spare)
+                if make_spare(self.filesystem, repair.path, spare) and spare not in self.spares:
+                    self.spares.append(spare)
             else:
                 self.filesystem.remove(repair.path)
             self.filesystem.sync_directory(self.directory)
 
-    def _make_spare(self, path: Path, spare: Path) -> None:
-        try:
-            self.filesystem.rename(path, spare)
-        except OSError as error:
-            if not is_full_disk(error):
-                raise
-            # A new name may take a block of the directory.
-            self.filesystem.remove(path)
-        else:
-            if spare not in self.spares:
-                self.spares.append(spare)
-
     def _settle(self, repair: Repair) -> None:
-        # After a failed sync the page cache may hold, as clean, what the disk never got. So what nothing proves to
-        # be on disk is written once more.
-        if repair.path in self._unharmed:
-            # It could be read a moment ago. Zeros would take the place of what the owner counts on.
-            data = self.filesystem.read(repair.path, repair.offset)
-        else:
-            data = read_around(self.filesystem, repair.path, repair.offset)
-        if repair.case is Case.CLEAN_STOP:
-            data = self._without_stop(data)
-            self._settle_index()
-        header = next((_replacement(file) for file in self._files if file.path == repair.path), b"")
-        descriptor = self.filesystem.open(repair.path)
-        try:
-            if header:
-                # What is cut may hold the only records that told what the header did.
-                self.filesystem.write(descriptor, header, 0)
-                self.filesystem.sync(descriptor)
-            self.filesystem.write(descriptor, data[repair.rewrite_from :], repair.rewrite_from)
-            self.filesystem.truncate(descriptor, repair.offset)
-            self.filesystem.sync(descriptor)
-        finally:
-            self.filesystem.close(descriptor)
-
-    def _without_stop(self, data: bytes) -> bytes:
-        """Return the last segment as one that goes on in the next.
-
-        The next run may end before it has written anything, and must not be taken for one that was stopped.
-        """
         last = self.segments[-1]
-        offset = len(data) - RECORD_HEADER_SIZE
-        header = peek(data, offset, last.seed, last.epoch)
-        if header is None or header[0] != STOPPED:
-            return data
-        return data[:offset] + encode(last.seed, header[1], header[2], last.epoch, SEALED, False, b"")
-
-    def _settle_index(self) -> None:
-        """Say the same in the index of the last segment. It comes first: it is what a start believes."""
+        stopped = last if repair.case is Case.CLEAN_STOP else None
         number, index = self._stopped_index or (0, None)
-        if index is not None and number == self.segments[-1].number:
-            data = replace(index, mark=SEALED).encode()
-            try:
-                write_file(self.filesystem, index_path(self.directory, number), data)
-            except OSError as error:
-                if not is_full_disk(error):
-                    raise
-                # The next start reads the segment instead.
-                self.filesystem.remove(index_path(self.directory, number))
-                self.filesystem.sync_directory(self.directory)
+        if stopped is not None and index is not None and number == last.number:
+            # It comes first: it is what a start believes.
+            settle_index(self.filesystem, index_path(self.directory, number), index)
+        settle(
+            self.filesystem,
+            repair.path,
+            repair.offset,
+            repair.rewrite_from,
+            is_unharmed=repair.path in self._unharmed,
+            header=next((_replacement(file) for file in self._files if file.path == repair.path), b""),
+            stopped=stopped,
+        )
 
     def _tell(self, done: int, size: int) -> None:
         if self.progress is not None:
