@@ -167,7 +167,10 @@ def _print_report(directory: Path, report: Report) -> None:
     if report.damage is not None:
         print(f"  A START IS REFUSED: {report.damage}")
     elif report.damages:
-        print(f"  {len(report.damages)} damaged places; a start puts them aside and goes on")
+        print(
+            f"  {len(report.damages)} damaged places, none of which keeps the broker from starting: a start puts aside"
+        )
+        print("  those in segments that it reads, and those behind an index when their message is read")
     else:
         print("  no damage")
 

@@ -16,8 +16,9 @@ class Report:
     """What a journal holds, what the next start would repair, and why it would refuse to start.
 
     ``record_count`` and ``payload_size`` count the records that a start would replay. ``damage`` is None for a
-    journal that can be started; otherwise the counts go up to the damage. ``damages`` is what a start would put aside,
-    ``lost_count`` how many records that costs as far as is known. ``cut_size`` is how many bytes of an unfinished
+    journal that can be started; otherwise the counts go up to the damage. ``damages`` is what a start would put aside
+    that reads every segment, ``lost_count`` how many records that costs as far as is known; behind an index the same
+    damage is found when its message is read. ``cut_size`` is how many bytes of an unfinished
     commit the next start would cut. ``too_new`` says that a later version of the program wrote a file.
     """
 

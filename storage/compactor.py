@@ -6,6 +6,7 @@ piece by piece, at a bounded rate, and the owner moves what it needs of each pie
 not feel. The segment goes then as every other does: when nobody needs it.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -69,7 +70,10 @@ class Mover(Protocol):
 
 
 REFUSED_MAX = 64
-"""A disk that refuses more places of one piece than these is in trouble as a whole: the segment is left for later."""
+"""When the disk has refused so many places of one piece, the rest is not tried: its records are read one by one."""
+
+PROBE_COUNT = 8
+"""So many places of a segment, all over it, tell whether the disk refuses some of it, or everything."""
 
 POSTPONED_MAX = 1024
 """A segment that could not be emptied is tried again when one new one has begun, then two, four and at most so many
@@ -177,8 +181,8 @@ class Compactor:
             # Much of it may be in the page cache still. What is copied is checked in any case.
             path = segment_path(self._directory, number)
             data, refused_count = read_part_around(self._filesystem, path, offset, size, REFUSED_MAX)
-            # A piece of which nothing is left says more about the disk than about its records.
-            if refused_count and data.count(0) == len(data):
+            if refused_count and not self._gives_back_some(path):
+                # That says more about the disk than about what is in this segment.
                 data = None
         except OSError:
             # It is tried again later. Whoever needs it before will tell.
@@ -186,6 +190,14 @@ class Compactor:
         self._machine.pause(len(data or b"") / self._bytes_per_s)
         self._piece = (offset, data)
         self._notify()
+
+    def _gives_back_some(self, path: Path) -> bool:
+        size = self._filesystem.size(path)
+        for probe in range(PROBE_COUNT):
+            with contextlib.suppress(OSError):
+                self._filesystem.read_from_disk(path, probe * size // PROBE_COUNT, 1)
+                return True
+        return False
 
     def _wait_for_piece(self) -> bool:
         if self._piece is None:

@@ -68,9 +68,9 @@ def read_around(filesystem: Filesystem, path: Path, size_max: int = -1) -> bytes
 def read_part_around(
     filesystem: Filesystem, path: Path, offset: int, size: int, refused_max: int = sys.maxsize
 ) -> tuple[bytes, int]:
-    """Return a part of a file, with zeros where the disk does not give it back, and in how many pieces it does not.
+    """Return a part of a file, with zeros where the disk does not give it back, and how many pieces those are.
 
-    Raises OSError, also where the disk refuses more than ``refused_max`` pieces.
+    After ``refused_max`` pieces nothing more is tried. Raises OSError.
     """
     try:
         return filesystem.read_part(path, offset, size), 0
@@ -92,9 +92,11 @@ def _read_pieces(
         try:
             parts.append(filesystem.read_from_disk(path, offset, wanted))
         except OSError as error:
-            refused_count += 1
-            if error.errno != errno.EIO or refused_count > refused_max:
+            if error.errno != errno.EIO:
                 raise
+            refused_count += 1
+            if refused_count == refused_max:
+                wanted = end - offset
             parts.append(bytes(wanted))
         offset += wanted
     return b"".join(parts), refused_count

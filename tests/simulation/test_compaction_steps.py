@@ -302,11 +302,11 @@ def beginning() -> Beginning:
     return begun
 
 
-@pytest.mark.parametrize("power_lost", [False, True], ids=["process", "power"])
-def test_it_dies_at_each_step(beginning: Beginning, power_lost: bool) -> None:
+def die_at_each_step(begun: Beginning, power_lost: bool, step: int = 1) -> int:
+    """Live once for each of the changes, and die there. Returns how many of those lives got as far as compaction."""
     compacted = 0
-    for number in beginning.changes:
-        disk, messages = beginning.copied()
+    for number in begun.changes[::step]:
+        disk, messages = begun.copied()
         disk.faults = Faults(power_off_at=number)
         broker, durable = live(disk, messages)
         assert disk.is_off
@@ -323,7 +323,40 @@ def test_it_dies_at_each_step(beginning: Beginning, power_lost: bool) -> None:
         broker = Stepwise(disk, compacts=False)
         assert broker.found() == found
         broker.die()
-    assert compacted > len(beginning.changes) // 2
+    return compacted
+
+
+@pytest.mark.parametrize("power_lost", [False, True], ids=["process", "power"])
+def test_it_dies_at_each_step(beginning: Beginning, power_lost: bool) -> None:
+    assert die_at_each_step(beginning, power_lost) > len(beginning.changes) // 2
+
+
+@pytest.mark.parametrize("power_lost", [False, True], ids=["process", "power"])
+def test_it_dies_at_each_step_amid_damage(beginning: Beginning, power_lost: bool) -> None:
+    """The record of a message that nobody asks for is damaged. It costs that one, and the journal becomes as small."""
+    disk, messages = beginning.copied()
+    number = max(number for number, known in messages["counted"].items() if known.gone_since is None)
+    damage(disk, number)
+    del messages["counted"][number]
+    begun = Beginning(disk, messages)
+    disk, messages = begun.copied()
+    reference, _ = live(disk, messages)
+    assert reference is not None
+    journal = reference.journal
+    assert reference.counters.messages_quarantined == 1
+    assert journal.log_bytes <= LIVING_RATIO_MAX * journal.living_bytes + SEGMENTS_BEYOND * SEGMENT_SIZE
+    begun.changes = reference.changes
+    assert die_at_each_step(begun, power_lost, step=4) > len(begun.changes) // 8
+
+
+def damage(disk: SimulatedDisk, number: int) -> None:
+    """Change a bit in the body of a message."""
+    for name in disk.used_files():
+        at = bytes(disk.names[name].seen).find(b"%d " % number + BODY)
+        if at >= 0:
+            disk.flip_bit(name, at + 20, 0)
+            return
+    raise AssertionError("no file has the message")
 
 
 def test_it_would_be_seen_if_newer_files_went_before_older_ones(beginning: Beginning, monkeypatch) -> None:
