@@ -254,9 +254,14 @@ class VirtualHost(QueueServices):
 
     def _commit(self) -> None:
         self._commit_wanted = False
+        journal = self.journal.journal
+        if journal.out_of_room is not None and (journal.stuck or not journal.gathering_bytes):
+            # Nobody waits for what consumers have settled, and together it takes less of the room that is left. The
+            # journal tries for more room once a second, and how that ends has it written in any case.
+            return
         self.journal.write_settled()
-        if not self.journal.journal.failed:
-            self.journal.journal.commit()
+        if not journal.failed:
+            journal.commit()
 
     def _commit_finished(self) -> None:
         # The next batch may begin in the middle of a turn. What is in it must not be on disk, and confirmed, before

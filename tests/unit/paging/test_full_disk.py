@@ -31,6 +31,7 @@ def test_transient_messages_stay_in_memory_until_there_is_room(tmp_path: Path) -
     broker = PagingBroker(tmp_path, Machine(disk), JournalOptions(1 << 20, 1 << 20), message_memory_bytes=600)
     journal = broker.vhost.journal.journal
     queue = broker.declare("q")
+    broker.settle()
     disk.is_full = True
     while journal.out_of_room is None:
         broker.publish(queue, size=10_000)
