@@ -118,6 +118,18 @@ class QueueContents:
                 return True
         return False
 
+    # Recovery
+
+    def adopt(self, messages: ReadyMessages, return_counts: dict[int, int]) -> None:
+        """Take over all the messages that recovery found, which are paged out."""
+        size_bytes: cython.ulonglong = messages.adopted_by(self.budget)
+        self.returns.adopt(return_counts)
+        if self._backlog is None:
+            self._ready = messages
+            self._ready_bytes = size_bytes
+        else:
+            self._backlog.adopt(messages, size_bytes)
+
     # Moving in the journal
 
     def part_of(self, position: cython.ulonglong) -> ReadyMessages | None:
