@@ -62,6 +62,7 @@ cdef class Queue(QueueContents):
     cdef int _requeue_managed(self, Message message, unsigned long long position) except -1
     cdef Backlog _manage(self)
     cdef int _after_arrival(self) except -1
+    cdef bint _sort(self, Backlog backlog) except -1
     cdef int _drop_overflow(self) except -1
     cdef int _go_on_later(self) except -1
     cdef int _note_expiries(self) except -1

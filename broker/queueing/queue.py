@@ -207,6 +207,8 @@ class Queue(QueueContents):
         if not settings.is_limited or self._backlog is None or settings.overflow != "drop-head":
             return 0
         backlog = self._backlog
+        if not backlog.is_sorted():
+            return 0
         count_max = settings.max_length
         size_max = settings.max_length_bytes
         # While there is far too much, others drop it turn by turn, and an arrival only makes room for itself.
@@ -277,7 +279,7 @@ class Queue(QueueContents):
 
     def _deliver_managed(self) -> int:
         backlog: Backlog = self._manage()
-        if self.pause_count:
+        if self.pause_count or not (backlog.is_sorted() or self._sort(backlog)):
             return 0
         self._starved = False
         done: cython.Py_ssize_t = 0
@@ -299,6 +301,15 @@ class Queue(QueueContents):
             self._hand_over(consumer, message, backlog.taken_position, backlog.taken_redelivered)
         self.turn.hand_over_left -= done
         return 0
+
+    def _sort(self, backlog: Backlog) -> bool:
+        """Put messages to their places, after a change of settings. Returns whether all are there."""
+        self.turn.hand_over_left -= backlog.sort_some(self.turn.share())
+        if not backlog.is_sorted():
+            self.turn.wake_later(self)
+            return False
+        self._drop_overflow()
+        return True
 
     def _want_pages(self) -> int:
         """Have the next messages paged in; ``on_paged_in`` goes on then."""
