@@ -22,7 +22,6 @@ class ExclusiveQueues:
         self._vhost = vhost
         self._owned: dict[Any, dict[Queue, None]] = {}
         self._ended: dict[Any, list[Callable[[], Any]]] = {}
-        self._wanted = False
 
     def add(self, queue: Queue) -> None:
         """Take notice of a new exclusive queue."""
@@ -47,26 +46,20 @@ class ExclusiveQueues:
             self._ended[owner] = []
         if finished is not None:
             self._ended[owner].append(finished)
-        self._want_turn()
+        self._vhost.turn.want_step(self._go_on)
 
     def finish(self) -> None:
         """Delete now what is left of those that have ended."""
         while self._ended:
             self._delete_some(QUEUES_PER_TURN_MAX)
 
-    def _want_turn(self) -> None:
-        if not self._wanted:
-            self._wanted = True
-            self._vhost.turn.want_step(self._go_on)
-
     def _go_on(self) -> None:
-        self._wanted = False
         try:
             self._delete_some(QUEUES_PER_TURN_MAX)
         finally:
             # Should one fail, the others go all the same.
             if self._ended:
-                self._want_turn()
+                self._vhost.turn.want_step(self._go_on)
 
     def _delete_some(self, count_max: int) -> None:
         while self._ended:

@@ -8,9 +8,14 @@ from typing import Any, NamedTuple
 from broker.clock import now_ms
 from broker.queueing.deduplication import Deduplicator
 from broker.queueing.message import Message
-from broker.queueing.queue import DUPLICATE, MAXLEN, OVERFLOW, Queue
+from broker.queueing.queue import MAXLEN, Queue
 from broker.routing.gate import ASKS
 from protocol.amqp.header_fields import TRAIT_EXPIRES
+
+# What a queue says to a publish.
+ACCEPTED = 0
+DUPLICATE = 1
+OVERFLOW = 2
 
 
 class Published(NamedTuple):
@@ -50,7 +55,7 @@ def publish_to_queues(
     pending = 0
     for queue in queues:
         if queue.gate == ASKS:
-            verdict = queue.admit(message, queue.name in was_in)
+            verdict = _admit(queue, message, comes_back=queue.name in was_in)
             if verdict == DUPLICATE:
                 counters.messages_deduplicated += 1
                 # The one that was taken may still be on its way to the disk.
@@ -69,6 +74,25 @@ def publish_to_queues(
         queue.enqueue(message, position, False)
     counters.messages_routed += len(accepted)
     return Published(max(batch, pending), len(accepted), rejected)
+
+
+def _admit(queue: Queue, message: Message, *, comes_back: bool) -> int:
+    """Say whether a queue that ``ASKS`` takes a message: ACCEPTED, DUPLICATE or OVERFLOW.
+
+    What ``comes_back`` from where it was before is no duplicate of itself.
+    """
+    if not comes_back and queue.deduplicator is not None and queue.deduplicator.is_duplicate(message, now_ms()):
+        return DUPLICATE
+    settings = queue.settings
+    if settings.is_limited and settings.overflow != "drop-head":
+        if settings.max_length is not None and queue.ready_count() + 1 > settings.max_length:
+            return OVERFLOW
+        if (
+            settings.max_length_bytes is not None
+            and queue.ready_bytes() + len(message.body) > settings.max_length_bytes
+        ):
+            return OVERFLOW
+    return ACCEPTED
 
 
 def _write(vhost: Any, queues: list[Queue], positions: list[int], message: Message, gate: Deduplicator | None) -> int:

@@ -23,7 +23,6 @@ class Purges:
         self._turn = turn
         self._pending: deque[tuple[QueueContents, list[Any], Callable[[], Any] | None]] = deque()
         self._left = DROPPED_PER_TURN_MAX
-        self._wanted = False
 
     def add(self, queue: QueueContents, parts: list[Any], finished: Callable[[], Any] | None) -> None:
         """Drop what was taken out of a queue, and then call ``finished``; at once as far as this turn goes."""
@@ -31,21 +30,15 @@ class Purges:
             dropped = queue.discard_some(parts, self._left)
             if dropped:
                 self._left -= dropped
-                self._want_turn()
+                self._turn.want_step(self._go_on)
             if not parts:
                 if finished is not None:
                     finished()
                 return
         self._pending.append((queue, parts, finished))
-        self._want_turn()
-
-    def _want_turn(self) -> None:
-        if not self._wanted:
-            self._wanted = True
-            self._turn.want_step(self._go_on)
+        self._turn.want_step(self._go_on)
 
     def _go_on(self) -> None:
-        self._wanted = False
         self._left = DROPPED_PER_TURN_MAX
         try:
             while self._pending and self._left:
@@ -58,4 +51,4 @@ class Purges:
                     finished()
         finally:
             if self._pending:
-                self._want_turn()
+                self._turn.want_step(self._go_on)

@@ -1,7 +1,5 @@
 cimport cython
 
-from broker.queueing.queue cimport Queue
-
 
 cdef class EndOfTurn:
     cdef bint end_of_turn_wanted
@@ -16,13 +14,19 @@ cdef class Turn:
     cdef bint _scheduled
     cdef public bint publishers_blocked
     cdef public unsigned int tick
+    cdef public Py_ssize_t hand_over_left
+    cdef Py_ssize_t _share
+    cdef Py_ssize_t _share_min
     cdef list _waiting
-    cdef list _steps
+    cdef dict _steps
     cdef list _journals
-    cdef list _wakes
+    cdef object _wakes
 
     cdef bint has_work(self) noexcept
+    cdef Py_ssize_t share(self) noexcept
     cdef int want_end(self, EndOfTurn waiting) except -1
     cdef int _schedule(self) except -1
+    cdef int _wake_some(self) except -1
+    cdef int _take_steps(self) except -1
     cdef int _call_each(self, list calls) except -1
     cdef int _end_turns(self) except -1

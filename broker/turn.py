@@ -1,9 +1,18 @@
 """What is put off to the end of the event loop's turn, so that it is done once for many messages."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import cython
+
+# What all queues together hand over in one turn when they go on with what waits, so that many long backlogs do not hold
+# up the event loop either: so many messages without a body to speak of, which takes about three milliseconds.
+HANDED_OVER_PER_TURN_MAX = 16_384
+
+# What a queue hands over at a time, the more the fewer queues want to go on.
+HANDED_OVER_AT_ONCE_MAX = 2_048
+HANDED_OVER_AT_ONCE_MIN = 32
 
 
 class EndOfTurn:
@@ -18,7 +27,11 @@ class EndOfTurn:
 
 
 class Turn:
-    """One turn of the event loop: reads come first, then one commit per journal, then one write per connection."""
+    """One turn of the event loop: reads come first, then one commit per journal, then one write per connection.
+
+    Queues that go on with their backlogs share what one turn allows: each hands over up to its ``share()`` at a time,
+    and takes that off ``hand_over_left``.
+    """
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], Any]) -> None:
         self._call_soon = call_soon
@@ -27,10 +40,14 @@ class Turn:
         self.publishers_blocked = False
         # A coarse clock: how often the broker has looked after its connections.
         self.tick = 0
+        self.hand_over_left = HANDED_OVER_PER_TURN_MAX
+        self._share = HANDED_OVER_AT_ONCE_MAX
+        self._share_min = HANDED_OVER_AT_ONCE_MIN
         self._waiting: list[EndOfTurn] = []
-        self._steps: list[Callable[[], Any]] = []
+        # Each once, in the order in which it was wanted first.
+        self._steps: dict[Callable[[], Any], None] = {}
         self._journals: list[Callable[[], Any]] = []
-        self._wakes: list[Callable[[], Any]] = []
+        self._wakes: OrderedDict[Any, None] = OrderedDict()
 
     def has_work(self) -> bool:
         """Return whether anything is put off to the end of this turn."""
@@ -52,16 +69,23 @@ class Turn:
             self._schedule()
 
     def want_step(self, step: Callable[[], Any]) -> None:
-        """Call ``step`` at the end of this turn, before the journals are committed."""
-        self._steps.append(step)
+        """Call ``step`` at the end of this turn, before the journals are committed; once, however often it is wanted.
+
+        A step that is called may want itself again: for the next turn.
+        """
+        self._steps[step] = None
         if not self._scheduled:
             self._schedule()
 
     def wake_later(self, queue: Any) -> None:
-        """Go on with the deliveries of a queue in the next turn."""
-        self._wakes.append(queue.wake)
+        """Go on with the deliveries of a queue in the next turn, or as soon as it is its turn among others."""
+        self._wakes[queue] = None
         if not self._scheduled:
             self._schedule()
+
+    def share(self) -> int:
+        """Return how much a queue may hand over at a time: a little always, as somebody has asked for it."""
+        return max(min(self._share, self.hand_over_left), self._share_min)
 
     def _schedule(self) -> int:
         self._scheduled = True
@@ -74,11 +98,12 @@ class Turn:
         What raises is done with, and the event loop tells of it; what has not had its turn has it in the next one.
         """
         self._scheduled = False
+        self.hand_over_left = HANDED_OVER_PER_TURN_MAX
         try:
             if self._wakes:
-                self._call_each(self._wakes)
+                self._wake_some()
             if self._steps:
-                self._call_each(self._steps)
+                self._take_steps()
             if self._journals:
                 self._call_each(self._journals)
             if self._waiting:
@@ -87,6 +112,35 @@ class Turn:
             # Whatever was put off meanwhile has seen to it that there is a next turn, and what is left has not.
             if not self._scheduled and (self._wakes or self._steps or self._journals or self._waiting):
                 self._schedule()
+
+    def _wake_some(self) -> int:
+        """Let queues go on as far as the turn allows; those that have not had theirs go on before the others."""
+        count: cython.Py_ssize_t = len(self._wakes)
+        share: cython.Py_ssize_t = HANDED_OVER_PER_TURN_MAX // count
+        self._share = max(HANDED_OVER_AT_ONCE_MIN, min(share, HANDED_OVER_AT_ONCE_MAX))
+        while count and self.hand_over_left > 0:
+            count -= 1
+            queue, _ = self._wakes.popitem(last=False)
+            # One that has nothing to hand over costs something too.
+            self.hand_over_left -= 1
+            queue.wake()
+        if not self._wakes:
+            self._share = HANDED_OVER_AT_ONCE_MAX
+        return 0
+
+    def _take_steps(self) -> int:
+        """Take the steps that have gathered. Those that are wanted meanwhile stay, and those behind one that raises."""
+        steps = list(self._steps)
+        self._steps = {}
+        done: cython.Py_ssize_t = 0
+        try:
+            for step in steps:
+                done += 1
+                step()
+        finally:
+            if done < len(steps):
+                self._steps = dict.fromkeys(steps[done:]) | self._steps
+        return 0
 
     def _call_each(self, calls: list[Callable[[], Any]]) -> int:
         """Make the calls that have gathered. Those that come meanwhile stay, and those behind one that raises."""

@@ -38,6 +38,7 @@ from broker.hooks.firehose import TRACE_EXCHANGE
 from broker.hooks.message_hooks import MessageHooks
 from broker.hooks.taps import Taps
 from broker.logs import get_logger
+from broker.long_work import LongWorks, OneByOne
 from broker.metrics.counters import Counters
 from broker.paging.page_out import PageOut
 from broker.paging.pager import Pager
@@ -82,6 +83,12 @@ PREDECLARED_EXCHANGES = {
 }
 INTERNAL_EXCHANGES = (TRACE_EXCHANGE, EVENT_EXCHANGE)
 
+# So many deliveries are settled in one turn, of all channels together, and so many of one while others wait.
+SETTLED_PER_TURN_MAX = 5_000
+SETTLED_OF_ONE_MAX = 1_000
+# What one turn does of the commits of transactions: so many messages are checked, put into a queue, or settled.
+COMMITTED_PER_TURN_MAX = 2_000
+
 
 class VirtualHost(QueueServices):
     """One virtual host, opened from its journal.
@@ -121,6 +128,8 @@ class VirtualHost(QueueServices):
         self.mover.pager = self.pager
         self.transfers = Transfers(self)
         self.purges = Purges(turn)
+        self.settlements = LongWorks(turn, SETTLED_PER_TURN_MAX, SETTLED_OF_ONE_MAX)
+        self.commits = OneByOne(turn, COMMITTED_PER_TURN_MAX)
         self.delays = DelayedExchanges(self)
         self._bindings_of_queue: dict[Queue, dict[Binding, None]] = {}
         self.exclusive_queues = ExclusiveQueues(self)
@@ -213,6 +222,8 @@ class VirtualHost(QueueServices):
     def close_journal(self) -> None:
         """Bring everything on disk, with what only the next start has to know, and close the journal."""
         if not self.journal.journal.failed:
+            self.commits.finish()
+            self.settlements.finish()
             # An exchange may go with the last of the queues that were bound to it.
             self.exclusive_queues.finish()
         vhost_state.keep_delivered(self)

@@ -40,7 +40,6 @@ class Transfers:
     def __init__(self, vhost: Any) -> None:
         self._vhost = vhost
         self._pending: deque[tuple[Queue, Message, int, str | None]] = deque()
-        self._wanted = False
         self._cycles_logged: set[tuple[str, ...]] = set()
 
     def __len__(self) -> int:
@@ -49,21 +48,15 @@ class Transfers:
     def add(self, queue: Queue, message: Message, position: int, reason: str) -> None:
         """Take over a dead letter that has left ``queue``. ``position`` is 0 for one that never was in it."""
         self._pending.append((queue, message, position, reason))
-        self._want_turn()
+        self._vhost.turn.want_step(self.run)
 
     def release(self, store: Queue, message: Message, position: int) -> None:
         """Take over a message that a delayed message exchange has held back until now."""
         self._pending.append((store, message, position, None))
-        self._want_turn()
-
-    def _want_turn(self) -> None:
-        if not self._wanted:
-            self._wanted = True
-            self._vhost.turn.want_step(self.run)
+        self._vhost.turn.want_step(self.run)
 
     def run(self) -> None:
         """Move what has gathered, as far as one turn goes; what a move sets free belongs to it."""
-        self._wanted = False
         journal = self._vhost.journal
         if journal.journal.failed:
             # Nothing is written any more: the messages stay where they are on disk.
@@ -78,7 +71,7 @@ class Transfers:
                 self._move(*self._pending.popleft())
         finally:
             if self._pending:
-                self._want_turn()
+                self._vhost.turn.want_step(self.run)
             journal.end_unit()
 
     def _move(self, queue: Queue, message: Message, position: int, reason: str | None) -> None:

@@ -304,7 +304,8 @@ cdef class EvacuationMover:
             memcpy(at + 4, &holder.position, 8)
             at += QUEUE_ENTRY_SIZE
         memcpy(at, content, content_size)
-        journal.seal(True)
+        # A transaction may be under way, as one unit, in several turns.
+        journal.seal(self.owner.unit_depth == 0)
         after = journal.current
         size = record_size(size)
         offset_units = <unsigned int>((after.size - size) // RECORD_UNIT_SIZE)

@@ -43,12 +43,9 @@ class PageOut:
         self._done_in_sweep = 0
         self._slack_bytes = int(limit_bytes * SLACK_RATIO)
         self._is_stuck = False
-        self._step_wanted = False
 
     def _want_step(self) -> None:
-        if not self._step_wanted:
-            self._step_wanted = True
-            self._turn.want_step(self.relieve)
+        self._turn.want_step(self.relieve)
 
     def _is_over(self) -> bool:
         return self.budget.used_bytes > self.budget.limit_bytes
@@ -61,7 +58,6 @@ class PageOut:
 
     def relieve(self) -> None:
         """Page out as much as one turn allows, and go on in the next one if that is not enough."""
-        self._step_wanted = False
         left = PAGED_OUT_PER_TURN_MAX
         looked_at = 0
         while self._large and self._is_over() and left > 0 and looked_at < QUEUES_PER_TURN_MAX:

@@ -29,10 +29,14 @@ cdef class Backlog:
     cdef bint _expiries_missing
     cdef list _unnoted
     cdef unsigned long long _unnoted_from
+    cdef list _unsorted
+    cdef bint _notes_sorted
     # Of the message that take_first() or remove() returned last.
     cdef readonly unsigned long long taken_position
     cdef readonly bint taken_redelivered
 
+    cdef bint is_sorted(self) noexcept
+    cdef Py_ssize_t sort_some(self, Py_ssize_t count_max) except -1
     cdef ReadyMessages _level_of(self, Message message)
     cpdef int offer(self, object message, unsigned long long position, bint redelivered) except -1
     cdef int _insert(self, object message, unsigned long long position, bint redelivered) except -1

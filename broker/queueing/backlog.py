@@ -23,6 +23,9 @@ if not cython.compiled:
 
 NEVER = 1 << 62
 
+# How many messages are put at their places before one of them is taken that somebody cannot wait for.
+SORTED_BEFORE_TAKEN = 64
+
 
 class Backlog:
     """The messages of a queue that are not with a consumer.
@@ -60,6 +63,9 @@ class Backlog:
         # Parts of whose messages it is still to be noted when they expire, the last from a position on.
         self._unnoted: list[ReadyMessages] = []
         self._unnoted_from = 0
+        # What was in the queue before it got these settings, and whether it is noted of it when it expires.
+        self._unsorted: list[ReadyMessages] = []
+        self._notes_sorted = False
         self.taken_position = 0
         self.taken_redelivered = False
 
@@ -89,24 +95,40 @@ class Backlog:
                     self._note_expiry(message, position)
             self._unnoted = self.parts()
             self._unnoted_from = 0
+            self._notes_sorted = True
             self._expiries_missing = True
         return True
 
     def take_over_ready(self, messages: ReadyMessages, size_bytes: cython.ulonglong) -> None:
-        """Take over what was ready in a queue that had none, in one go if it stays in the same order."""
+        """Take over what was ready in a queue that had none; if it cannot stay in the same order, it is unsorted."""
         if self.max_priority == 0 and self.groups is None:
             self.adopt(messages, size_bytes)
             if self.message_ttl_ms >= 0:
                 self._unnoted = [messages]
             return
-        while True:
-            message = messages.take_any()
-            if message is None:
-                break
-            self.offer(message, messages.taken_position, messages.taken_redelivered)
+        self._unsorted = [messages]
+        self._notes_sorted = True
+        self.count = messages.length()
+        self.size_bytes = size_bytes
 
     def take_over(self, before: "Backlog") -> None:
         """Take over everything that was in another one."""
+        if before.groups is None:
+            self._unsorted = before.parts()[:-1]
+            self.count = before.count
+            self.size_bytes = before.size_bytes
+            self.waiting = before.waiting
+            if self.message_ttl_ms == before.message_ttl_ms and self.delayed == before.delayed:
+                self.expiries = before.expiries
+                self._expiries_missing = before._expiries_missing
+                self._unnoted = before._unnoted
+                self._unnoted_from = before._unnoted_from
+                self._notes_sorted = before._notes_sorted or len(before._unnoted) > 0
+            else:
+                self._unnoted = [self.waiting.messages]
+                self._notes_sorted = True
+                self._expiries_missing = True
+            return
         if self.groups is not None and before.groups is not None:
             self.groups.inherit(before.groups)
         for position, message, redelivered in sorted(before.ready(), key=itemgetter(0)):
@@ -114,6 +136,36 @@ class Backlog:
         for position, message, redelivered, not_before_ms in before.waiting.everything():
             self.delay(message, position, redelivered, not_before_ms)
         self._inherit_expiries(before)
+
+    def is_sorted(self) -> bool:
+        """Return whether everything is at its place."""
+        return not self._unsorted
+
+    def sort_some(self, count_max: cython.Py_ssize_t) -> int:
+        """Put up to so many messages to their places that were here before the settings; return how many it were."""
+        part: ReadyMessages
+        first: ReadyMessages | None
+        count: cython.Py_ssize_t = 0
+        while self._unsorted:
+            first = None
+            for part in self._unsorted:
+                if part.is_empty():
+                    continue
+                if first is None or part.first_position() < cython.cast(ReadyMessages, first).first_position():
+                    first = part
+            if first is None:
+                self._unsorted = []
+                self._notes_sorted = False
+                break
+            if count == count_max:
+                break
+            part = first
+            message: Any = part.take_any()
+            if self._notes_sorted:
+                self._note_expiry(message, part.taken_position)
+            self._insert(message, part.taken_position, part.taken_redelivered)
+            count += 1
+        return count
 
     # Coming and going
 
@@ -165,6 +217,8 @@ class Backlog:
         """Take the message that goes first; ``taken_position`` and ``taken_redelivered`` say the rest."""
         level: Any
         message: Message | None = None
+        if self._unsorted:
+            self.sort_some(SORTED_BEFORE_TAKEN)
         while True:
             level = self._levels[self._top]
             if level is not None:
@@ -254,6 +308,12 @@ class Backlog:
             if message is not None:
                 self.taken_redelivered = self.groups.redelivered
         if message is None:
+            for part in self._unsorted:
+                message = cython.cast(ReadyMessages, part).remove(position)
+                if message is not None:
+                    self.taken_redelivered = cython.cast(ReadyMessages, part).taken_redelivered
+                    break
+        if message is None:
             return None
         self.taken_position = position
         self.count -= 1
@@ -265,7 +325,7 @@ class Backlog:
     def parts(self) -> list[ReadyMessages]:
         """Return everything in which messages may be paged out, what goes first before what comes later."""
         found = [level for level in reversed(self._levels) if level is not None]
-        return [*found, self.waiting.messages]
+        return [*found, *self._unsorted, self.waiting.messages]
 
     def part_of(self, position: cython.ulonglong) -> ReadyMessages | None:
         """Return where the message at a position is, ready, waiting or in its group; None if it is not here."""
@@ -291,6 +351,9 @@ class Backlog:
         """Take in what could not be known about a message while it was paged out."""
         if self._expiries_missing:
             self._note_expiry(message, position)
+        if part in self._unsorted:
+            # It comes to its place in its turn.
+            return
         if part is not self.waiting.messages and (self.groups is not None or self._level_of(message) is not part):
             part.remove(position)
             self._insert(message, position, part.taken_redelivered)
@@ -314,6 +377,8 @@ class Backlog:
         self._expiries_missing = False
         self._unnoted = []
         self._unnoted_from = 0
+        self._unsorted = []
+        self._notes_sorted = False
 
     def _is_paged(self, position: cython.ulonglong) -> bool:
         part: ReadyMessages
@@ -453,6 +518,8 @@ class Backlog:
         for level in self._levels:
             if level is not None:
                 found += level.entries(0, len(level))
+        for part in self._unsorted:
+            found += part.entries(0, len(part))
         if self.groups is not None:
             found += self.groups.everything()
         return found
@@ -463,6 +530,8 @@ class Backlog:
         for level in self._levels:
             if level is not None:
                 found += level.entries(from_position, count_max)
+        for part in self._unsorted:
+            found += part.entries(from_position, count_max)
         if self.groups is not None:
             found += [entry for entry in self.groups.everything() if entry[0] >= from_position]
         found.sort(key=itemgetter(0))

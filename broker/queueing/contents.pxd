@@ -1,6 +1,7 @@
 from broker.durability.queue_log cimport QueueLog
 from broker.queueing.backlog cimport Backlog
 from broker.queueing.budget cimport MemoryBudget
+from broker.queueing.groups cimport MessageGroups
 from broker.queueing.message cimport Message
 from broker.queueing.ready cimport NOT_HERE, PagedMessage, ReadyMessages, body_size
 from broker.queueing.returns cimport Returns

@@ -1,13 +1,13 @@
 """What a queue holds, as far as nobody consumes it: counting, paging, looking at it, taking out and putting back."""
 
 from collections.abc import Callable
-from operator import itemgetter
 from typing import Any
 
 import cython
 
 from broker.durability.queue_log import QueueLog
 from broker.queueing.backlog import Backlog
+from broker.queueing.groups import MessageGroups
 from broker.queueing.host import QueueHost
 from broker.queueing.message import Message
 from broker.queueing.ready import PagedMessage, ReadyMessages
@@ -118,6 +118,18 @@ class QueueContents:
                 return True
         return False
 
+    # Recovery
+
+    def adopt(self, messages: ReadyMessages, return_counts: dict[int, int]) -> None:
+        """Take over all the messages that recovery found, which are paged out."""
+        size_bytes: cython.ulonglong = messages.adopted_by(self.budget)
+        self.returns.adopt(return_counts)
+        if self._backlog is None:
+            self._ready = messages
+            self._ready_bytes = size_bytes
+        else:
+            self._backlog.adopt(messages, size_bytes)
+
     # Moving in the journal
 
     def part_of(self, position: cython.ulonglong) -> ReadyMessages | None:
@@ -153,7 +165,7 @@ class QueueContents:
         return count
 
     def _detach(self) -> list[Any]:
-        """Take everything out, as lists of (position, message) and whole parts."""
+        """Take everything out, as whole parts."""
         parts: list[Any] = []
         backlog: Any = self._backlog
         if backlog is None:
@@ -161,14 +173,11 @@ class QueueContents:
             self._ready = ReadyMessages(self.budget)
             self._ready_bytes = 0
             return parts
-        if backlog.groups is None:
-            parts += backlog.parts()
-            backlog.forget_everything()
-            return parts
-        entries = [*backlog.ready(), *[entry[:3] for entry in backlog.waiting.everything()]]
-        # The first ones at the end, as they are dropped from there.
-        for position, _, _ in sorted(entries, key=itemgetter(0), reverse=True):
-            parts.append((position, backlog.remove(position)))
+        if backlog.groups is not None:
+            groups: MessageGroups = backlog.groups
+            parts.append(groups.leave())
+        parts += backlog.parts()
+        backlog.forget_everything()
         return parts
 
     def discard_some(self, parts: list[Any], count_max: cython.Py_ssize_t) -> int:
@@ -187,9 +196,14 @@ class QueueContents:
                 if not cython.cast(ReadyMessages, part).is_empty():
                     parts.append(part)
             else:
-                position, message = part
-                self.forget(message, position)
-                count += 1
+                groups: MessageGroups = part
+                while groups.drop_next():
+                    count += 1
+                    if groups.dropped is not None:
+                        self.forget(groups.dropped, groups.position)
+                    if count >= count_max:
+                        parts.append(groups)
+                        break
         return count
 
     # Looking and changing

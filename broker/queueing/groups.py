@@ -34,6 +34,10 @@ class MessageGroups:
         self._groups: dict[bytes, Group] = {}
         # In the order of their coming, so that the one that waits longest is found at once.
         self._waiting: OrderedDict[int, bytes] = OrderedDict()
+        # What is being dropped, and for whom: its keys may be busy still.
+        self._before: MessageGroups | None = None
+        self._heir: MessageGroups | None = None
+        self.dropped: Message | None = None
         self.position = 0
         self.redelivered = False
 
@@ -42,7 +46,7 @@ class MessageGroups:
         key = find_field(message.header, self.header_name)
         if key is None:
             return True
-        if key not in self._groups:
+        if key not in self._groups and not self._inherits(key):
             self._groups[key] = Group()
         group: Group = self._groups[key]
         if group.out or group.offered:
@@ -69,7 +73,7 @@ class MessageGroups:
         key = find_field(message.header, self.header_name)
         if key is None:
             return None
-        if key not in self._groups:
+        if key not in self._groups and not self._inherits(key):
             return None
         group: Group = self._groups[key]
         # What went out before the queue had groups keeps none of them busy.
@@ -125,6 +129,63 @@ class MessageGroups:
                     mine = Group()
                     mine.out = group.out
                     self._groups[key] = mine
+
+    # Dropping everything
+
+    def leave(self) -> "MessageGroups":
+        """Hand over everything that waits here, to be dropped with ``drop_next``. Keys that are busy stay so."""
+        old = MessageGroups("")
+        old.header_name = self.header_name
+        old._groups, self._groups = self._groups, old._groups
+        old._waiting, self._waiting = self._waiting, old._waiting
+        old._before, self._before = self._before, old
+        old._heir = self
+        return old
+
+    def drop_next(self) -> bool:
+        """Take the next thing out: a message, ``dropped`` from ``position``, or (None) what was kept about some.
+
+        Returns False at the end.
+        """
+        group: Group
+        self.dropped = None
+        if self._waiting:
+            self.position, key = self._waiting.popitem(last=False)
+            group = self._groups[key]
+            message: Any = group.waiting.remove(self.position)
+            self.dropped = message
+            return True
+        if self._groups:
+            key, found = self._groups.popitem()
+            group = found
+            if group.out and self._heir is not None:
+                self._heir.take_busy(key, group.out)
+            return True
+        self._heir = None
+        return False
+
+    def take_busy(self, key: bytes, position: cython.ulonglong) -> int:
+        """Take over that a key is busy."""
+        if key not in self._groups:
+            mine = Group()
+            mine.out = position
+            self._groups[key] = mine
+        return 0
+
+    def _inherits(self, key: bytes) -> bool:
+        """Take over a key that was busy when everything was dropped, if it still is. Returns whether it is here now."""
+        before = self._before
+        while before is not None:
+            if key in before._groups:
+                group: Group = before._groups[key]
+                if group.out:
+                    self.take_busy(key, group.out)
+                    group.out = 0
+                    return True
+            elif before is self._before and not before._groups:
+                self._before = before._before
+            before = before._before
+        return False
 
     def everything(self) -> list[Any]:
         """Return all messages that wait here, as (position, message, redelivered)."""

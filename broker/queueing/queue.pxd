@@ -8,8 +8,11 @@ from broker.queueing.consumer_list cimport ConsumerList
 from broker.queueing.contents cimport QueueContents
 from broker.queueing.message cimport Message
 from broker.queueing.ready cimport PagedMessage, ReadyMessages
+from broker.turn cimport Turn
 
 cdef unsigned int TRAIT_EXPIRES
+
+cdef int BODY_SIZE_AS_MESSAGE_BITS
 
 
 @cython.final
@@ -22,7 +25,7 @@ cdef class Queue(QueueContents):
     cdef readonly list consumers
     cdef public bint deleted
     cdef readonly Py_ssize_t unacked_count
-    cdef readonly object turn
+    cdef readonly Turn turn
     cdef bint _pages_wanted
     cdef bint _step_wanted
     cdef readonly object settings
@@ -34,6 +37,7 @@ cdef class Queue(QueueContents):
     cdef readonly bint taken_redelivered
     cdef ConsumerList _consumers
     cdef bint _starved
+    cdef readonly int pause_count
     cdef unsigned long long _next_position
     cdef unsigned long long _unused_since_ms
     cdef int _taken_return_count
@@ -41,6 +45,8 @@ cdef class Queue(QueueContents):
     cpdef unsigned long long next_position(self) noexcept
     cpdef int enqueue(self, Message message, unsigned long long position, bint redelivered) except -1
     cpdef int wake(self) except -1
+    cpdef int pause(self) except -1
+    cpdef int resume(self) except -1
     cdef Consumer _consumer_with_credit(self)
     cdef int _hand_over(
         self, Consumer consumer, Message message, unsigned long long position, bint redelivered
@@ -56,6 +62,7 @@ cdef class Queue(QueueContents):
     cdef int _requeue_managed(self, Message message, unsigned long long position) except -1
     cdef Backlog _manage(self)
     cdef int _after_arrival(self) except -1
+    cdef bint _sort(self, Backlog backlog) except -1
     cdef int _drop_overflow(self) except -1
     cdef int _go_on_later(self) except -1
     cdef int _note_expiries(self) except -1

@@ -14,13 +14,14 @@ from broker.queueing.message import Message
 from broker.queueing.ready import PagedMessage, ReadyMessages
 from broker.queueing.settings import PLAIN, QueueSettings
 from broker.routing.gate import ASKS, OPEN, STAMPS
+from broker.turn import Turn
 from protocol.amqp.header_fields import TRAIT_EXPIRES
 
 if not cython.compiled:
     from broker.clock import now_ms
 
-# How many messages one call of wake() hands over, so that a long backlog does not hold up the event loop.
-WAKE_COUNT_MAX = 2048
+# So many octets of a body cost about as much as a message does without one.
+BODY_SIZE_AS_MESSAGE_BITS = 9
 
 # How many messages one call takes in hand for which something is due or has changed, for the same reason.
 DUE_COUNT_MAX = 2048
@@ -30,11 +31,6 @@ ARRIVAL_DROPS_MAX = 16
 
 # How many of its first messages a queue that is being consumed should have in memory.
 READ_AHEAD_COUNT_MIN = 4096
-
-# What a queue says to a publish.
-ACCEPTED = 0
-DUPLICATE = 1
-OVERFLOW = 2
 
 # Why a message leaves a queue without having been acknowledged, in RabbitMQ's words.
 REJECTED = "rejected"
@@ -67,7 +63,7 @@ class Queue(QueueContents):
         exclusive_owner: Any,
         arguments: dict[str, Any],
         log: QueueLog | None,
-        turn: Any,
+        turn: Turn,
         host: QueueHost | None = None,
         settings: QueueSettings = PLAIN,
     ) -> None:
@@ -86,6 +82,7 @@ class Queue(QueueContents):
         self.gate = OPEN
         self.timer_due_ms = 0
         self._starved = True
+        self.pause_count = 0
         self._pages_wanted = False
         self._step_wanted = False
         self._next_position = 1
@@ -164,23 +161,6 @@ class Queue(QueueContents):
 
     # Publishing
 
-    def admit(self, message: Message, comes_back: bool) -> int:
-        """Say whether a queue that ``ASKS`` takes a message: ACCEPTED, DUPLICATE or OVERFLOW.
-
-        What ``comes_back`` from where it was before is no duplicate of itself.
-        """
-        if not comes_back and self.deduplicator is not None and self.deduplicator.is_duplicate(message, now_ms()):
-            return DUPLICATE
-        settings = self.settings
-        if settings.is_limited and settings.overflow != "drop-head":
-            if settings.max_length is not None and self.ready_count() + 1 > settings.max_length:
-                return OVERFLOW
-            if settings.max_length_bytes is not None:
-                size: int = self.ready_bytes() + len(message.body)
-                if size > settings.max_length_bytes:
-                    return OVERFLOW
-        return ACCEPTED
-
     def enqueue(self, message: Message, position: cython.ulonglong, redelivered: cython.bint) -> int:
         """Take a message in: to a consumer at once if one has credit, else behind all others."""
         if self._backlog is not None or message.traits & TRAIT_EXPIRES:
@@ -227,6 +207,8 @@ class Queue(QueueContents):
         if not settings.is_limited or self._backlog is None or settings.overflow != "drop-head":
             return 0
         backlog = self._backlog
+        if not backlog.is_sorted():
+            return 0
         count_max = settings.max_length
         size_max = settings.max_length_bytes
         # While there is far too much, others drop it turn by turn, and an arrival only makes room for itself.
@@ -254,10 +236,13 @@ class Queue(QueueContents):
             self._consumers.readmit()
         if self._backlog is not None:
             return self._wake_managed()
+        if self.pause_count:
+            return 0
         self._starved = False
-        count: cython.int = 0
+        done: cython.Py_ssize_t = 0
+        done_max: cython.Py_ssize_t = self.turn.share()
         while not self._ready.is_empty():
-            if count == WAKE_COUNT_MAX:
+            if done >= done_max:
                 self.turn.wake_later(self)
                 break
             consumer = self._consumer_with_credit()
@@ -265,14 +250,27 @@ class Queue(QueueContents):
                 break
             message = self._ready.take_first()
             if message is None:
+                self.turn.hand_over_left -= done
                 return self._want_pages()
             self._ready_bytes -= len(message.body)
+            done += 1 + (len(message.body) >> BODY_SIZE_AS_MESSAGE_BITS)
             self._hand_over(consumer, message, self._ready.taken_position, self._ready.taken_redelivered)
-            count += 1
+        self.turn.hand_over_left -= done
         # Not before something was consumed: what is read for nobody would only be paged out again.
-        if count and self._ready.paged_count:
+        if done and self._ready.paged_count:
             self._read_ahead()
         return 0
+
+    def pause(self) -> int:
+        """Hand over nothing to consumers until ``resume`` is called: messages come back that go before others."""
+        self.pause_count += 1
+        self._starved = True
+        return 0
+
+    def resume(self) -> int:
+        """Go on, unless somebody else has paused the queue too."""
+        self.pause_count -= 1
+        return self.wake()
 
     def _wake_managed(self) -> int:
         if cython.cast(Backlog, self._backlog).expiries.length():
@@ -281,22 +279,37 @@ class Queue(QueueContents):
 
     def _deliver_managed(self) -> int:
         backlog: Backlog = self._manage()
+        if self.pause_count or not (backlog.is_sorted() or self._sort(backlog)):
+            return 0
         self._starved = False
-        count: cython.int = 0
+        done: cython.Py_ssize_t = 0
+        done_max: cython.Py_ssize_t = self.turn.share()
         while backlog.count:
-            if count == WAKE_COUNT_MAX:
+            if done >= done_max:
                 self.turn.wake_later(self)
-                return 0
+                break
             consumer = self._consumer_with_credit()
             if consumer is None:
-                return 0
+                break
             message = backlog.take_first(consumer.no_ack)
             if message is None:
                 # It is paged out, or what is ready belongs to groups whose turn has not come.
-                return self._want_pages() if backlog.first_is_paged() else 0
+                if backlog.first_is_paged():
+                    self._want_pages()
+                break
+            done += 1 + (len(message.body) >> BODY_SIZE_AS_MESSAGE_BITS)
             self._hand_over(consumer, message, backlog.taken_position, backlog.taken_redelivered)
-            count += 1
+        self.turn.hand_over_left -= done
         return 0
+
+    def _sort(self, backlog: Backlog) -> bool:
+        """Put messages to their places, after a change of settings. Returns whether all are there."""
+        self.turn.hand_over_left -= backlog.sort_some(self.turn.share())
+        if not backlog.is_sorted():
+            self.turn.wake_later(self)
+            return False
+        self._drop_overflow()
+        return True
 
     def _want_pages(self) -> int:
         """Have the next messages paged in; ``on_paged_in`` goes on then."""
@@ -558,16 +571,6 @@ class Queue(QueueContents):
             backlog.delay(message, position, redelivered, not_before_ms)
         else:
             backlog.offer(message, position, redelivered)
-
-    def adopt(self, messages: ReadyMessages, return_counts: dict[int, int]) -> None:
-        """Take over all the messages that recovery found, which are paged out."""
-        size_bytes: cython.ulonglong = messages.adopted_by(self.budget)
-        self.returns.adopt(return_counts)
-        if self._backlog is None:
-            self._ready = messages
-            self._ready_bytes = size_bytes
-        else:
-            self._backlog.adopt(messages, size_bytes)
 
     def peek_next_position(self) -> int:
         """Return the position that the next message will get."""

@@ -38,6 +38,7 @@ cdef class ReadyMessages(EntryBlocks):
 
     cdef Py_ssize_t length(self) noexcept
     cdef bint is_empty(self) noexcept
+    cdef unsigned long long first_position(self) noexcept
     cdef unsigned long long last_position(self) noexcept
     cdef bint first_is_paged(self) noexcept
     cdef bint wants_pages(self, Py_ssize_t count_min) noexcept

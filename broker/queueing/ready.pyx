@@ -56,6 +56,14 @@ cdef class ReadyMessages(EntryBlocks):
     cdef bint is_empty(self) noexcept:
         return self.count == 0
 
+    cdef unsigned long long first_position(self) noexcept:
+        """Return the lowest position, 0 if there is none."""
+        cdef ReadyBlock *block
+        if self.count == 0:
+            return 0
+        block = &self.blocks[self.first_block]
+        return block.entries[block.start].position
+
     cdef unsigned long long last_position(self) noexcept:
         """Return the highest position, 0 if there is none."""
         cdef ReadyBlock *block

@@ -10,7 +10,7 @@ from broker.routing.route cimport Route, RouteCache
 from broker.durability.queue_log cimport VirtualHostJournal
 from broker.session.confirms cimport Confirms
 from broker.session.content cimport EXPECT_METHOD, ContentReceiver
-from broker.session.outlet cimport Outlet
+from broker.session.reading cimport PausingReader
 from broker.session.unacked cimport UnackedDeliveries
 from protocol.amqp cimport content_header
 from protocol.amqp.reader cimport FrameReader
@@ -29,14 +29,18 @@ cdef int ASKS
 cdef int ASKING_WORK
 cdef int ROUTE_WORK
 
+cdef int SETTLED_FOR_WORK_BITS
+cdef Py_ssize_t SETTLED_AT_ONCE_MAX
+
 
 @cython.final
 cdef class Channel(ContentReceiver):
-    cdef readonly Outlet connection
+    cdef readonly PausingReader connection
     cdef readonly unsigned int number
     cdef readonly object vhost
     cdef readonly dict consumers
     cdef readonly UnackedDeliveries unacked
+    cdef public object settling      # ChannelSettling, while there is something to be done in slices
     cdef public bint is_open
     # As is_open, but a channel that is about to be closed gets nothing more.
     cdef public bint accepts_deliveries

@@ -1,5 +1,6 @@
 """A channel: what is published on it, delivered over it, and acknowledged."""
 
+from collections.abc import Callable
 from typing import Any
 
 import cython
@@ -16,9 +17,12 @@ from broker.routing.route import Route
 from broker.session.confirms import Confirms
 from broker.session.content import ContentReceiver
 from broker.session.delivery_header import as_delivered, as_returned
-from broker.session.outlet import ASKING_WORK, ROUTE_WORK, Outlet
+from broker.session.late_get import get_later
+from broker.session.outlet import ASKING_WORK, ROUTE_WORK
 from broker.session.publish_checks import accept_properties, check_exchange
+from broker.session.reading import PausingReader
 from broker.session.replies import OrderedReplies, PendingReply
+from broker.session.settling import SETTLED_AT_ONCE_MAX, ChannelSettling, settle_in_slices
 from broker.session.unacked import ACKNOWLEDGE, REQUEUE, UnackedDeliveries
 from protocol.amqp import codec, content_header
 from protocol.amqp.errors import not_implemented, precondition_failed, syntax_error
@@ -38,6 +42,9 @@ NACK_REQUEUE = 2
 
 GIVEN_BACK_MAX = 1024
 
+# An acknowledgement of many costs as much of a turn as a quarter as many messages to one of several queues.
+SETTLED_FOR_WORK_BITS = 2
+
 
 class Channel(ContentReceiver):
     """One channel of a connection.
@@ -46,13 +53,14 @@ class Channel(ContentReceiver):
     ignores everything until the client has answered.
     """
 
-    def __init__(self, connection: Outlet, number: int, vhost: Any, max_message_size_bytes: int) -> None:
+    def __init__(self, connection: PausingReader, number: int, vhost: Any, max_message_size_bytes: int) -> None:
         super().__init__(max_message_size_bytes)
         self.connection = connection
         self.number = number
         self.vhost = vhost
         self.consumers: dict[str, Consumer] = {}
         self.unacked = UnackedDeliveries()
+        self.settling: ChannelSettling | None = None
         self.is_open = False
         self.accepts_deliveries = False
         self.close_sent = False
@@ -71,7 +79,7 @@ class Channel(ContentReceiver):
         self._delivery_tag = 0
         # Of deliveries that were late and are in their queues again; the client may still settle them.
         self._given_back: dict[int, None] = {}
-        self._replies = OrderedReplies(self._replies_changed)
+        self._replies = OrderedReplies(self._replies_changed, connection.count_waiting)
         self._confirms_owed = False
         self._waits_for_journal = False
         self._route: Route | None = None
@@ -429,30 +437,12 @@ class Channel(ContentReceiver):
     def get(self, queue: Queue, no_ack: bool) -> None:
         """Send the first message of a queue (basic.get)."""
         if self._replies or queue.waits_for_pages():
-            self._get_later(self.reply_later(), queue, no_ack)
+            get_later(self, self.reply_later(), queue, no_ack=no_ack)
         else:
-            self._get_now(queue, no_ack)
+            self.get_now(queue, no_ack)
 
-    def _get_later(self, reply: PendingReply, queue: Queue, no_ack: bool) -> None:
-        """Get when the first message is in memory, and it is the turn of ``reply``."""
-
-        def get_in_turn() -> bool:
-            if self._pages_missing(queue):
-                # Somebody else was faster.
-                self._get_later(reply, queue, no_ack)
-                return False
-            self._get_now(queue, no_ack)
-            return True
-
-        if self._pages_missing(queue):
-            self.vhost.pager.want(queue, (), lambda: self._get_later(reply, queue, no_ack))
-        else:
-            reply.resolve(get_in_turn)
-
-    def _pages_missing(self, queue: Queue) -> bool:
-        return self.is_open and not queue.deleted and queue.waits_for_pages()
-
-    def _get_now(self, queue: Queue, no_ack: bool) -> None:
+    def get_now(self, queue: Queue, no_ack: bool) -> None:
+        """Send the first message of a queue that does not have to be read first."""
         message = queue.take(no_ack)
         if message is None:
             self._counters.messages_get_empty += 1
@@ -516,18 +506,26 @@ class Channel(ContentReceiver):
             if not multiple:
                 return 0
         if self.transaction is not None:
-            self.transaction.settle(delivery_tag, multiple, how)
+            if not multiple:
+                self.transaction.settle(delivery_tag, how)
+            else:
+                settle_in_slices(self, delivery_tag, how, transaction=self.transaction)
             return 0
         if not multiple:
             self._settle_one(delivery_tag, how).wake()
+        elif unacked.reaches(delivery_tag, SETTLED_AT_ONCE_MAX):
+            settle_in_slices(self, delivery_tag, how, None, self._consumed_queues())
         else:
+            count: cython.int = 0
             while unacked.count and unacked.first_tag() <= delivery_tag:
                 queue = self._settle_one(unacked.first_tag(), how)
+                count += 1
                 if previous is not None and queue is not previous:
                     previous.wake()
                 previous = queue
             if previous is not None:
                 previous.wake()
+            self.connection.work_left -= count >> SETTLED_FOR_WORK_BITS if how == ACKNOWLEDGE else count
         if self.global_prefetch_count:
             self.wake_consumers()
         return 0
@@ -553,21 +551,12 @@ class Channel(ContentReceiver):
             queue.reject(message, position)
         return queue
 
-    def requeue_all(self) -> None:
-        """Put everything that is unacknowledged back into its queues (basic.recover, and the end of the channel)."""
-        unacked = self.unacked
-        queues: dict[Queue, None] = {}
-        failure: Exception | None = None
-        while unacked.count:
-            # Should one of them fail, the others go back all the same.
-            try:
-                queues[self._settle_one(unacked.first_tag(), REQUEUE)] = None
-            except Exception as error:  # noqa: BLE001 (raised below)
-                failure = failure or error
-        for queue in queues:
-            queue.wake()
-        if failure is not None:
-            raise failure
+    def requeue_all(self, finished: Callable[[], Any] | None = None) -> None:
+        """Put everything that is unacknowledged back into its queues, and then call ``finished``."""
+        settle_in_slices(self, self.unacked.last_tag(), REQUEUE, finished, self._consumed_queues())
+
+    def _consumed_queues(self) -> list[Queue]:
+        return [consumer.queue for consumer in self.consumers.values()]
 
     # Beginning and end
 
@@ -578,9 +567,13 @@ class Channel(ContentReceiver):
         self.vhost.channels.add(self)
         self.vhost.events.tell("channel.created", event_properties.channel_created, self)
 
-    def end(self) -> None:
-        """Give everything back: consumers go, what is unacknowledged is requeued. The caller forgets the channel."""
+    def end(self, finished: Callable[[], Any] | None = None) -> None:
+        """Give everything back: consumers go, what is unacknowledged is requeued; then ``finished`` is called.
+
+        The caller forgets the channel.
+        """
         if not self.is_open:
+            settle_in_slices(self, 0, REQUEUE, finished)
             return
         self.is_open = self.accepts_deliveries = False
         self._counters.channels_closed += 1
@@ -594,6 +587,12 @@ class Channel(ContentReceiver):
         for consumer in consumers:
             self.vhost.remove_consumer(consumer)
         self._replies.close()
-        self.requeue_all()
-        self.vhost.channels.discard(self)
-        self.unacked.forget_taken()
+
+        def ended() -> None:
+            self.vhost.channels.discard(self)
+            self.unacked.forget_taken()
+            if finished is not None:
+                finished()
+
+        queues = [consumer.queue for consumer in consumers]
+        settle_in_slices(self, self.unacked.last_tag(), REQUEUE, ended, queues)

@@ -1,8 +1,8 @@
 cimport cython
 
 from broker.session.channel cimport Channel
-from broker.session.outlet cimport Outlet
-from protocol.amqp.reader cimport FrameReader, ReadBuffer
+from broker.session.reading cimport PausingReader
+from protocol.amqp.reader cimport ReadBuffer
 
 cdef int FRAME_NONE
 cdef int FRAME_METHOD
@@ -35,11 +35,10 @@ cdef int STATE_CLOSED
 
 
 @cython.final
-cdef class Connection(Outlet):
+cdef class Connection(PausingReader):
     cdef readonly object broker
     cdef public object vhost
     cdef public object user
-    cdef readonly FrameReader reader
     cdef readonly dict channels
     cdef public int state
     cdef public object handshake
@@ -50,13 +49,10 @@ cdef class Connection(Outlet):
     cdef readonly object peer
     cdef readonly str name
     cdef readonly object opened_at
-    cdef readonly bint blocked
     cdef ReadBuffer _read_buffer
     cdef bytes _preamble
     cdef str _close_reason
     cdef bint _deaf
-    cdef bint _suspended
-    cdef bint _resting               # lets others have their turn before it reads on
     cdef int _full_reads             # one after the other, without a rest
     cdef bint _received_since_tick
     cdef double _received_at
@@ -66,8 +62,6 @@ cdef class Connection(Outlet):
     cdef Channel _channel
     cdef unsigned int _channel_number
 
-    cdef int _rest(self) except -1
-    cdef int _process(self) except -1
     cdef int _process_frames(self) except -1
     cdef int _dispatch(self, int kind) except -1
     cdef int _find_channel(self, unsigned int number) except -1

@@ -1,5 +1,6 @@
 """A connection: from the octets of a socket to its channels, and its life from the first octet to the last."""
 
+from collections.abc import Callable
 from typing import Any
 
 import cython
@@ -11,7 +12,8 @@ from broker.logs import get_logger
 from broker.session.channel import Channel
 from broker.session.handshake import Handshake
 from broker.session.methods import CHANNEL_METHODS
-from broker.session.outlet import METHOD_WORK, WORK_PER_TURN_MAX, Outlet
+from broker.session.outlet import METHOD_WORK, WORK_PER_TURN_MAX
+from broker.session.reading import PausingReader
 from broker.session.unacked import ACKNOWLEDGE, REJECT, REQUEUE
 from protocol.amqp import codec
 from protocol.amqp.erlang_term import format_binary
@@ -50,7 +52,6 @@ from protocol.amqp.reader import (
     FRAME_NONE,
     FRAME_PUBLISH,
     FRAME_REJECT,
-    FrameReader,
 )
 from storage.errors import JournalFailed
 
@@ -82,7 +83,7 @@ CLOSE_TIMEOUT_S = 30.0
 LINGER_S = 3.0
 
 
-class Connection(Outlet):
+class Connection(PausingReader):
     """One client, as an ``asyncio.BufferedProtocol``.
 
     Nothing that a peer sends may raise out of ``buffer_updated``: a violation of the protocol closes the channel or
@@ -94,7 +95,6 @@ class Connection(Outlet):
         self.broker = broker
         self.vhost: Any = None
         self.user: Any = None
-        self.reader = FrameReader(INITIAL_FRAME_MAX_BYTES)
         self.channels: dict[int, Channel] = {}
         self.state = STATE_PREAMBLE
         self.handshake: Handshake | None = None
@@ -105,13 +105,10 @@ class Connection(Outlet):
         self.peer: Any = None
         self.name = ""
         self.opened_at: Any = None
-        self.blocked = False
         self._read_buffer = broker.read_buffer
         self._preamble = b""
         self._close_reason = ""
         self._deaf = False
-        self._suspended = False
-        self._resting = False
         self._full_reads = 0
         self._received_since_tick = False
         self._received_at = 0.0
@@ -191,24 +188,8 @@ class Connection(Outlet):
             # There is more to read. It is the turn of others first: of whoever waits for what was just published.
             self._full_reads += 1
             if self._full_reads >= FULL_READS_MAX or self.turn.has_work():
+                self._full_reads = 0
                 self._rest()
-
-    def _rest(self) -> int:
-        """Do nothing more before the end of the turn."""
-        if not self._resting and self.transport is not None:
-            self.transport.pause_reading()
-            self._full_reads = 0
-            self._resting = True
-            self.turn.want_end(self)
-        return 0
-
-    def end_turn(self) -> int:
-        """Send, and read on."""
-        if self._resting:
-            self._resting = False
-            if not self._suspended and self.transport is not None:
-                self._resume()
-        return Outlet.end_turn(self)
 
     def resume_writing(self) -> None:
         """Go on: the peer has taken what was waiting for it."""
@@ -216,14 +197,9 @@ class Connection(Outlet):
         self.flush()
         if self.congested:
             return
-        if self._suspended and not self.blocked:
-            self._resume()
+        self._read_on()
         for channel in list(self.channels.values()):
             channel.wake_consumers()
-
-    def over_limit(self) -> None:
-        """Read no more from a peer that does not read what it is sent."""
-        self._suspend()
 
     # Frames
 
@@ -238,12 +214,8 @@ class Connection(Outlet):
                 self.close_channel(self.reader.channel, error)
             except ConnectionException as error:
                 self.close_for(error)
-            except JournalFailed as error:
-                self.close_for(internal_error(f"journal failed: {error}"))
-            except Exception:
-                # A mistake of ours. It ends this connection and is told loudly; nobody else is to notice.
-                log.exception("internal error", connection=self.name)
-                self.close_for(internal_error("internal error"))
+            except Exception as error:  # noqa: BLE001 (told of there)
+                self.fail(error)
             if self._deaf:
                 return 0
         self.reader.keep_tail()
@@ -374,14 +346,11 @@ class Connection(Outlet):
         if isinstance(method, ConnectionClose):
             self._close_reason = f"closed by client: {method.reply_code} {method.reply_text}"
             self._deaf = True
-            try:
-                self._end_channels()
-            finally:
-                if self.vhost is not None:
-                    # As in RabbitMQ, what was exclusive is gone before the client hears that it may go.
-                    self.vhost.exclusive_queues.delete_all(self, self._answer_close)
-                else:
-                    self._answer_close()
+            if self.vhost is not None:
+                # As in RabbitMQ, what was exclusive is gone before the client hears that it may go.
+                self._end_channels(lambda: self.vhost.exclusive_queues.delete_all(self, self._answer_close))
+            else:
+                self._answer_close()
         elif self.handshake is not None:
             self.handshake.receive(method)
         elif isinstance(method, ConnectionUpdateSecret):
@@ -432,17 +401,20 @@ class Connection(Outlet):
             self.close_for(error)
             return
         log.warning("channel error", connection=self.name, channel=number, error=error.reply_text)
-        channel.end()
-        channel.close_sent = True
-        self.send_method(
-            number,
-            ChannelClose(
-                reply_code=error.reply_code,
-                reply_text=error.reply_text,
-                failing_class_id=error.class_id,
-                failing_method_id=error.method_id,
-            ),
+        close = ChannelClose(
+            reply_code=error.reply_code,
+            reply_text=error.reply_text,
+            failing_class_id=error.class_id,
+            failing_method_id=error.method_id,
         )
+
+        def ended() -> None:
+            # Unless the connection is being closed as a whole by now.
+            if self.state == STATE_RUNNING:
+                channel.close_sent = True
+                self.send_method(number, close)
+
+        channel.end(ended)
 
     def forget_channel(self, channel: Channel) -> None:
         """Make the number of a channel that has ended free again."""
@@ -450,6 +422,14 @@ class Connection(Outlet):
         if self._channel_number == channel.number:
             self._channel = None
             self._channel_number = 0
+
+    def fail(self, error: Exception) -> None:
+        """End with a failure of the broker: that of a journal, or a mistake of ours, which nobody else is to notice."""
+        if isinstance(error, JournalFailed):
+            self.close_for(internal_error(f"journal failed: {error}"))
+        else:
+            log.error("internal error", connection=self.name, exc_info=error)
+            self.close_for(internal_error("internal error"))
 
     def close_for(self, error: AMQPError) -> None:
         """Close the connection for an error, with connection.close where the client may be told."""
@@ -493,18 +473,28 @@ class Connection(Outlet):
         self.state = STATE_RUNNING
         self.broker.events.tell("connection.created", event_properties.connection_created, self)
 
-    def _end_channels(self) -> None:
+    def _end_channels(self, finished: Callable[[], Any] | None = None) -> None:
+        """End all channels, and call ``finished`` when what they held is given back."""
         channels = list(self.channels.values())
         self.channels.clear()
         self._channel = None
         self._channel_number = 0
         failure: Exception | None = None
+        left = len(channels) + 1
+
+        def ended() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0 and finished is not None:
+                finished()
+
         for channel in channels:
             # Should one of them fail, the others end all the same.
             try:
-                channel.end()
+                channel.end(ended)
             except Exception as error:  # noqa: BLE001 (raised below)
                 failure = failure or error
+        ended()
         if failure is not None:
             raise failure
 
@@ -528,22 +518,6 @@ class Connection(Outlet):
 
     # Pausing
 
-    def _suspend(self) -> None:
-        if not self._suspended and self.transport is not None:
-            self._suspended = True
-            self.transport.pause_reading()
-
-    def _resume(self) -> None:
-        self._suspended = False
-        if self._resting:
-            return
-        if self.reader.tail_bytes:
-            self.work_left = WORK_PER_TURN_MAX
-            self.reader.feed_tail()
-            self._process()
-        if not self._suspended and not self._resting and self.transport is not None:
-            self.transport.resume_reading()
-
     def block(self) -> None:
         """Read nothing more from this publisher until the broker has resources again."""
         if not self.blocked:
@@ -558,8 +532,7 @@ class Connection(Outlet):
             self.blocked = False
             if self.capabilities.get("connection.blocked") is True:
                 self.send_method(0, ConnectionUnblocked())
-            if self._suspended and not self.congested:
-                self._resume()
+            self._read_on()
 
     # Time
 

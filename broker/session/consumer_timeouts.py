@@ -29,7 +29,7 @@ def check(connection: Any, *, tick: int, tick_ms: int, default_ms: int) -> None:
     """
     for channel in list(connection.channels.values()):
         shortest_ms = channel.vhost.settings.shortest_consumer_timeout_ms(default_ms)
-        if not shortest_ms or not channel.is_open or not channel.unacked.count:
+        if not shortest_ms or not channel.is_open or not channel.unacked.count or channel.settling is not None:
             continue
         held_since = tick - shortest_ms // tick_ms
         if held_since > 0:

@@ -28,11 +28,13 @@ class PendingReply:
 class OrderedReplies:
     """Replies that wait: for the journal, for messages that have to be read, or for others before them.
 
-    ``changed`` is called when a reply is resolved, and has to call ``send_due`` sooner or later.
+    ``changed`` is called when a reply is resolved, and has to call ``send_due`` sooner or later. ``count`` is told how
+    many wait more, or less.
     """
 
-    def __init__(self, changed: Callable[[], Any]) -> None:
+    def __init__(self, changed: Callable[[], Any], count: Callable[[int], Any]) -> None:
         self._waiting: deque[PendingReply] = deque()
+        self._count = count
         self.changed = changed
 
     def __len__(self) -> int:
@@ -42,6 +44,7 @@ class OrderedReplies:
         """Return the place of a reply among the others, which is resolved later."""
         reply = PendingReply(self)
         self._waiting.append(reply)
+        self._count(1)
         return reply
 
     def send_due(self, durable_batch: int) -> None:
@@ -56,6 +59,7 @@ class OrderedReplies:
             if self._waiting:
                 # Sending may have been what closes the channel.
                 self._waiting.popleft()
+                self._count(-1)
 
     def waits_for_journal(self) -> bool:
         """Return whether the next reply waits for nothing but the journal."""
@@ -63,6 +67,7 @@ class OrderedReplies:
 
     def close(self) -> None:
         """Send none of them any more."""
+        self._count(-len(self._waiting))
         self._waiting.clear()
         # It is a method of whoever has this.
         self.changed = _nothing

@@ -31,6 +31,9 @@ cdef class UnackedDeliveries:
     cdef readonly unsigned long long position
     cdef readonly Queue queue
     cdef readonly Consumer consumer
+    # What settle_some() has settled last, also if it has raised.
+    cdef readonly Py_ssize_t settled_count
+    cdef readonly Py_ssize_t settled_of_consumers
 
     cdef int append(
         self, unsigned long long delivery_tag, Message message, unsigned long long position, Queue queue,
@@ -40,6 +43,10 @@ cdef class UnackedDeliveries:
     cdef unsigned long long first_tag(self) noexcept
     cdef unsigned long long last_tag(self) noexcept
     cdef Message take(self, unsigned long long delivery_tag)
+    cdef bint reaches(self, unsigned long long delivery_tag, Py_ssize_t count) noexcept
+    cpdef Py_ssize_t settle_some(
+        self, unsigned long long through_tag, Settlement how, Py_ssize_t count_max, dict queues
+    ) except -1
     cdef int forget_taken(self) except -1
     cdef Py_ssize_t _find(self, unsigned long long delivery_tag) noexcept
     cdef UnackedEntry *_at(self, Py_ssize_t index) noexcept

@@ -18,6 +18,10 @@ class UnackedDeliveries:
     position: int
     queue: Queue
     consumer: Consumer | None
+    settled_count: int
+    settled_of_consumers: int
+    first_delivery_tag: int
+    last_delivery_tag: int
     def push(
         self,
         delivery_tag: int,
@@ -40,6 +44,15 @@ class UnackedDeliveries:
     def pop(self, delivery_tag: int) -> Message | None:
         """Take a delivery out; ``position``, ``queue`` and ``consumer`` say the rest of it. None if there is none."""
 
+    def settle_some(self, through_tag: int, how: int, count_max: int, queues: dict[Queue, None]) -> int:
+        """Settle the first deliveries, up to a tag and so many; return how many, and add their queues to ``queues``.
+
+        A queue into which something comes back is paused when it is added. Should one delivery fail, it is settled all
+        the same, ``settled_count`` says how many were, it included, and the rest is left.
+        """
+    def restore(self, held: list[tuple[int, Message, int, Queue, Consumer | None]]) -> None:
+        """Take deliveries back that were taken out, as (delivery tag, message, position, queue, consumer), by tag."""
+
     # The same for compiled callers, without the cost of a Python call.
     def append(
         self, delivery_tag: int, message: Message, position: int, queue: Queue, consumer: Consumer | None, tick: int
@@ -47,6 +60,7 @@ class UnackedDeliveries:
     def take(self, delivery_tag: int) -> Message: ...
     def forget_taken(self) -> int: ...
     def contains(self, delivery_tag: int) -> bool: ...
+    def reaches(self, delivery_tag: int, count: int) -> bool: ...
     def first_tag(self) -> int: ...
     def last_tag(self) -> int: ...
     def tags(self) -> list[int]:

@@ -85,6 +85,46 @@ cdef class UnackedDeliveries:
         self._trim()
         return message
 
+    cdef bint reaches(self, unsigned long long delivery_tag, Py_ssize_t count) noexcept:
+        """Return whether there may be more than so many deliveries up to a tag."""
+        return self.length > count and self._at(count).delivery_tag <= delivery_tag
+
+    cpdef Py_ssize_t settle_some(
+        self, unsigned long long through_tag, Settlement how, Py_ssize_t count_max, dict queues
+    ) except -1:
+        cdef Py_ssize_t count = 0
+        cdef Queue queue, previous = None
+        cdef Message message
+        self.settled_count = self.settled_of_consumers = 0
+        while count < count_max and self.length and self._at(0).delivery_tag <= through_tag:
+            message = self.take(self._at(0).delivery_tag)
+            queue = self.queue
+            count += 1
+            self.settled_count = count
+            if self.consumer is not None:
+                self.consumer.unacked_count -= 1
+                self.settled_of_consumers += 1
+            if queue is not previous and queue not in queues:
+                queues[queue] = None
+                if how == REQUEUE:
+                    queue.pause()
+            previous = queue
+            if how == REQUEUE:
+                queue.requeue(message, self.position)
+            elif how == ACKNOWLEDGE:
+                queue.settle(message, self.position)
+            else:
+                queue.reject(message, self.position)
+        return count
+
+    @property
+    def first_delivery_tag(self):
+        return self.first_tag()
+
+    @property
+    def last_delivery_tag(self):
+        return self.last_tag()
+
     cdef int forget_taken(self) except -1:
         """Let go of what take() returned last: the consumer knows its channel, and they would keep each other."""
         self.queue = None
@@ -191,6 +231,50 @@ cdef class UnackedDeliveries:
                     found.setdefault(queue.log.number, {})[entry.position] = <Message>entry.message
             from_tag = entry.delivery_tag + 1
         return from_tag if self.length and from_tag <= self._at(self.length - 1).delivery_tag else 0
+
+    def restore(self, list held not None):
+        cdef Py_ssize_t capacity = CAPACITY_MIN, index = 0, place = 0
+        cdef UnackedEntry *made
+        cdef UnackedEntry *entry
+        cdef Message message
+        cdef Queue queue
+        cdef Consumer consumer
+        cdef unsigned long long delivery_tag
+        cdef unsigned int tick = 0
+        while capacity < self.count + len(held):
+            capacity *= 2
+        made = <UnackedEntry *>malloc(capacity * sizeof(UnackedEntry))
+        if made is NULL:
+            raise MemoryError
+        for delivery_tag, message, position, queue, consumer in held:
+            while index < self.length and self._at(index).delivery_tag < delivery_tag:
+                entry = self._at(index)
+                index += 1
+                if entry.message is not NULL:
+                    tick = entry.tick
+                    made[place] = entry[0]
+                    place += 1
+            Py_INCREF(message)
+            Py_INCREF(queue)
+            Py_INCREF(consumer)
+            made[place].delivery_tag = delivery_tag
+            made[place].position = position
+            made[place].message = <PyObject *>message
+            made[place].queue = <PyObject *>queue
+            made[place].consumer = <PyObject *>consumer
+            made[place].tick = tick
+            place += 1
+        while index < self.length:
+            entry = self._at(index)
+            index += 1
+            if entry.message is not NULL:
+                made[place] = entry[0]
+                place += 1
+        free(self.ring)
+        self.ring = made
+        self.head = 0
+        self.capacity = capacity
+        self.length = self.count = place
 
     def tags(self):
         cdef Py_ssize_t index

@@ -135,19 +135,19 @@ def get(channel: Any, method: BasicGet) -> None:
 
 def recover(channel: Any, method: BasicRecover) -> None:
     """Requeue what is unacknowledged on the channel."""
-    _recover(channel, method)
-    channel.reply(BasicRecoverOk())
+    _check_recover(method)
+    channel.requeue_all(lambda: channel.reply(BasicRecoverOk()))
 
 
 def recover_async(channel: Any, method: BasicRecoverAsync) -> None:
     """Do as ``recover`` without an answer."""
-    _recover(channel, method)
+    _check_recover(method)
+    channel.requeue_all()
 
 
-def _recover(channel: Any, method: BasicRecover | BasicRecoverAsync) -> None:
+def _check_recover(method: BasicRecover | BasicRecoverAsync) -> None:
     if not method.requeue:
         raise not_implemented("requeue=false")
-    channel.requeue_all()
 
 
 HANDLERS: dict[Any, Callable[[Any, Any], None]] = {

@@ -24,9 +24,13 @@ def open_(channel: Any, method: ChannelOpen) -> None:  # noqa: ARG001
 
 def close(channel: Any, method: ChannelClose) -> None:  # noqa: ARG001
     """Close the channel; what it held is given back before the client hears of it."""
-    channel.end()
-    channel.connection.forget_channel(channel)
-    channel.connection.send_method(channel.number, ChannelCloseOk())
+    connection = channel.connection
+
+    def ended() -> None:
+        connection.forget_channel(channel)
+        connection.send_method(channel.number, ChannelCloseOk())
+
+    channel.end(ended)
 
 
 def flow(channel: Any, method: ChannelFlow) -> None:

@@ -19,8 +19,12 @@ def select(channel: Any, method: TxSelect) -> None:  # noqa: ARG001
 
 def commit(channel: Any, method: TxCommit) -> None:  # noqa: ARG001
     """Commit; the answer comes when it is on disk."""
-    batch = _transaction(channel).commit()
-    channel.reply(TxCommitOk(), batch)
+
+    def committed(batch: int) -> None:
+        if channel.is_open:
+            channel.reply(TxCommitOk(), batch)
+
+    _transaction(channel).commit(committed)
 
 
 def rollback(channel: Any, method: TxRollback) -> None:  # noqa: ARG001

@@ -9,6 +9,7 @@ from broker.queueing.queue import Queue
 from broker.queueing.ready import ReadyMessages
 from broker.session.confirms import Confirms
 from broker.session.unacked import UnackedDeliveries
+from broker.turn import Turn
 
 
 def message(number: int) -> Message:
@@ -40,7 +41,7 @@ def test_ready_messages_come_in_the_order_of_their_positions(steps: list[str], r
 
 @given(st.lists(st.integers(0, 300), max_size=300))
 def test_unacked_deliveries_are_found_by_their_tags(steps: list[int]) -> None:
-    queue = Queue("q", durable=False, auto_delete=False, exclusive_owner=None, arguments={}, log=None, turn=None)
+    queue = Queue("q", durable=False, auto_delete=False, exclusive_owner=None, arguments={}, log=None, turn=Turn(print))
     unacked, model, tag = UnackedDeliveries(), {}, 0
     for step in steps:
         if step % 3:

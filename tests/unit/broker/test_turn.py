@@ -6,7 +6,7 @@ import pytest
 
 from broker.metrics.counters import Counters
 from broker.session.outlet import Outlet
-from broker.turn import Turn
+from broker.turn import HANDED_OVER_AT_ONCE_MIN, HANDED_OVER_PER_TURN_MAX, Turn
 
 
 class MistakeError(Exception):
@@ -33,7 +33,7 @@ class Loop:
 
 
 class Worker(Outlet):
-    """Does its work in any of the three parts of a turn, and notes it; a broken one raises."""
+    """Does its work in any of the four parts of a turn, and notes it; a broken one raises."""
 
     def __init__(self, turn: Turn, name: str, done: list[str]) -> None:
         super().__init__(turn, Counters(), 4096)
@@ -52,13 +52,15 @@ class Worker(Outlet):
 def put_off(turn: Turn, part: str, worker: Worker) -> None:
     if part == "queue":
         turn.wake_later(worker)
+    elif part == "step":
+        turn.want_step(worker.end_turn)
     elif part == "journal":
         turn.want_commit(worker.end_turn)
     else:
         worker.owes_confirms(None)
 
 
-PARTS = ("queue", "journal", "connection")
+PARTS = ("queue", "step", "journal", "connection")
 
 
 @pytest.fixture
@@ -129,3 +131,66 @@ def test_a_turn_in_which_all_goes_well_is_the_only_one(loop: Loop, turn: Turn) -
     loop.ready.pop()()
     assert done == list(PARTS)
     assert not loop.ready
+
+
+class Backlogged:
+    """A queue with a long backlog: each time it hands over as much as it may."""
+
+    def __init__(self, turn: Turn, done: list[tuple[str, int]], name: str, length: int) -> None:
+        self.turn, self.done, self.name, self.left = turn, done, name, length
+
+    def wake(self) -> int:
+        count = min(self.left, HANDED_OVER_AT_ONCE_MIN)
+        self.left -= count
+        self.turn.hand_over_left -= count
+        self.done.append((self.name, count))
+        if self.left:
+            self.turn.wake_later(self)
+        return 0
+
+
+def test_queues_share_what_one_turn_allows(loop: Loop, turn: Turn) -> None:
+    done: list[tuple[str, int]] = []
+    names = [str(number) for number in range(1_000)]
+    for name in names:
+        turn.wake_later(Backlogged(turn, done, name, 2 * HANDED_OVER_AT_ONCE_MIN))
+    loop.ready.pop()()
+    first = len(done)
+    assert sum(count for _, count in done) <= HANDED_OVER_PER_TURN_MAX
+    loop.run()
+    # Each has had its turn before any has had another.
+    assert [name for name, _ in done] == names * 2
+    assert first < len(names)
+
+
+def test_a_queue_waits_once_however_often_it_is_to_go_on(loop: Loop, turn: Turn) -> None:
+    done: list[str] = []
+    queue = Worker(turn, "queue", done)
+    for _ in range(3):
+        turn.wake_later(queue)
+    loop.run()
+    assert done == ["queue"]
+
+
+def test_a_step_is_taken_once_however_often_it_is_wanted(loop: Loop, turn: Turn) -> None:
+    done: list[str] = []
+    first, second = Worker(turn, "first", done), Worker(turn, "second", done)
+    for worker in (first, second, first):
+        turn.want_step(worker.end_turn)
+    loop.run()
+    assert done == ["first", "second"]
+
+
+def test_a_step_may_want_itself_again(loop: Loop, turn: Turn) -> None:
+    done: list[int] = []
+
+    def step() -> None:
+        done.append(len(loop.ready))
+        if len(done) < 3:
+            turn.want_step(step)
+
+    turn.want_step(step)
+    loop.ready.pop()()
+    assert len(done) == 1
+    loop.run()
+    assert len(done) == 3

@@ -19,6 +19,7 @@ from broker.queueing.message import Message
 from broker.queueing.queue import Queue
 from broker.queueing.ready import ReadyMessages
 from broker.queueing.relay import Relay
+from broker.turn import Turn
 from protocol.amqp import header_fields
 from tests.support.messages import published
 from tests.support.raw_client import header_payload
@@ -293,7 +294,7 @@ def test_consumers_take_turns_by_rank(single: bool, priorities: list[int], steps
     everybody.set_single(single)
     consumers: list[Consumer] = []
     target = Relay(lambda *_: None)
-    queue = Queue("q", durable=False, auto_delete=False, exclusive_owner=None, arguments={}, log=None, turn=None)
+    queue = Queue("q", durable=False, auto_delete=False, exclusive_owner=None, arguments={}, log=None, turn=Turn(print))
     active: Consumer | None = None
     for step, number in steps:
         if step == "add":
@@ -327,7 +328,7 @@ def test_consumers_take_turns_by_rank(single: bool, priorities: list[int], steps
 def test_equal_consumers_take_turns(priority: int) -> None:
     everybody = ConsumerList()
     target = Relay(lambda *_: None)
-    queue = Queue("q", durable=False, auto_delete=False, exclusive_owner=None, arguments={}, log=None, turn=None)
+    queue = Queue("q", durable=False, auto_delete=False, exclusive_owner=None, arguments={}, log=None, turn=Turn(print))
     consumers = [consumer_of(queue, target, priority, 0) for _ in range(3)]
     for consumer in consumers:
         everybody.add(consumer)

@@ -12,10 +12,14 @@ class Channel:
     """Has replies, and sends what is due as soon as anything changes."""
 
     def __init__(self) -> None:
-        self.replies = OrderedReplies(self.on_change)
+        self.replies = OrderedReplies(self.on_change, self.on_count)
         self.durable_batch = 0
         self.changes = 0
+        self.waiting = 0
         self.sent: list[object] = []
+
+    def on_count(self, count: int) -> None:
+        self.waiting += count
 
     def on_change(self) -> None:
         self.changes += 1
