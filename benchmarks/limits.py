@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -80,7 +81,7 @@ def _swallow(listener: socket.socket) -> None:
         pass
 
 
-def _start(target: Callable[..., None], *arguments: object) -> multiprocessing.Process:
+def _start(target: Callable[..., None], *arguments: object) -> BaseProcess:
     process = multiprocessing.get_context("fork").Process(target=target, args=arguments, daemon=True)
     process.start()
     return process

@@ -33,8 +33,7 @@ from broker.durability.vhost_state import binding_definition, exchange_definitio
 from broker.effective_settings import EffectiveSettings, exchange_settings
 from broker.exclusive_queues import ExclusiveQueues
 from broker.hooks import event_properties
-from broker.hooks.events import EVENT_EXCHANGE, Events
-from broker.hooks.firehose import TRACE_EXCHANGE
+from broker.hooks.events import Events
 from broker.hooks.message_hooks import MessageHooks
 from broker.hooks.taps import Taps
 from broker.logs import get_logger
@@ -43,6 +42,7 @@ from broker.metrics.counters import Counters
 from broker.paging.page_out import PageOut
 from broker.paging.pager import Pager
 from broker.policy import Policy, PolicySet
+from broker.predeclared import INTERNAL_EXCHANGES, PREDECLARED_EXCHANGES
 from broker.publishing import publish_to_queues
 from broker.purges import Purges
 from broker.queue_services import QueueServices
@@ -71,17 +71,6 @@ from storage.recovery import Recovery
 from storage.scrubber import Scrubber
 
 log = get_logger("vhost")
-
-PREDECLARED_EXCHANGES = {
-    "amq.direct": "direct",
-    "amq.fanout": "fanout",
-    "amq.topic": "topic",
-    "amq.headers": "headers",
-    "amq.match": "headers",
-    TRACE_EXCHANGE: "topic",
-    EVENT_EXCHANGE: "topic",
-}
-INTERNAL_EXCHANGES = (TRACE_EXCHANGE, EVENT_EXCHANGE)
 
 # So many deliveries are settled in one turn, of all channels together, and so many of one while others wait.
 SETTLED_PER_TURN_MAX = 5_000
