@@ -7,8 +7,8 @@ from typing import Any
 import cython
 
 # What all queues together hand over in one turn when they go on with what waits, so that many long backlogs do not hold
-# up the event loop either: so many messages without a body to speak of, which takes about three milliseconds.
-HANDED_OVER_PER_TURN_MAX = 16_384
+# up the event loop either: so many messages without a body to speak of, which takes a few milliseconds.
+HANDED_OVER_PER_TURN_MAX = 8_192
 
 # What a queue hands over at a time, the more the fewer queues want to go on.
 HANDED_OVER_AT_ONCE_MAX = 2_048

@@ -106,15 +106,16 @@ class Backlog:
             if self.message_ttl_ms >= 0:
                 self._unnoted = [messages]
             return
-        self._unsorted = [messages]
-        self._notes_sorted = True
+        if messages.length():
+            self._unsorted = [messages]
+            self._notes_sorted = True
         self.count = messages.length()
         self.size_bytes = size_bytes
 
     def take_over(self, before: "Backlog") -> None:
         """Take over everything that was in another one."""
         if before.groups is None:
-            self._unsorted = before.parts()[:-1]
+            self._unsorted = [part for part in before.parts()[:-1] if len(part)]
             self.count = before.count
             self.size_bytes = before.size_bytes
             self.waiting = before.waiting

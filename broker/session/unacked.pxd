@@ -51,4 +51,5 @@ cdef class UnackedDeliveries:
     cdef Py_ssize_t _find(self, unsigned long long delivery_tag) noexcept
     cdef UnackedEntry *_at(self, Py_ssize_t index) noexcept
     cdef int _make_room(self) except -1
+    cdef int _grow(self) except -1
     cdef void _trim(self) noexcept

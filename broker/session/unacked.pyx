@@ -2,7 +2,8 @@
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy
 
 from broker.queueing.consumer cimport Consumer
 from broker.queueing.message cimport Message
@@ -158,13 +159,13 @@ cdef class UnackedDeliveries:
         return -1
 
     cdef int _make_room(self) except -1:
-        """Drop the settled entries, and grow where that does not free half of the ring."""
+        """Drop the settled entries of a full ring, or let it grow where that would not free half of it."""
         cdef Py_ssize_t capacity = max(CAPACITY_MIN, self.capacity)
         cdef Py_ssize_t index, kept = 0
         cdef UnackedEntry *entry
         cdef UnackedEntry *made
-        if 2 * self.count > self.capacity:
-            capacity = 2 * capacity
+        if self.capacity and 2 * self.count > self.capacity:
+            return self._grow()
         made = <UnackedEntry *>malloc(capacity * sizeof(UnackedEntry))
         if made is NULL:
             raise MemoryError
@@ -177,6 +178,22 @@ cdef class UnackedDeliveries:
         self.ring = made
         self.head = 0
         self.length = kept
+        self.capacity = capacity
+        return 0
+
+    cdef int _grow(self) except -1:
+        """Double a full ring. Of many entries as few are moved as possible: others wait for it."""
+        cdef Py_ssize_t capacity = 2 * self.capacity
+        cdef Py_ssize_t behind = self.capacity - self.head
+        cdef UnackedEntry *grown = <UnackedEntry *>realloc(self.ring, capacity * sizeof(UnackedEntry))
+        if grown is NULL:
+            raise MemoryError
+        if self.head <= behind:
+            memcpy(&grown[self.capacity], grown, self.head * sizeof(UnackedEntry))
+        else:
+            memcpy(&grown[capacity - behind], &grown[self.head], behind * sizeof(UnackedEntry))
+            self.head = capacity - behind
+        self.ring = grown
         self.capacity = capacity
         return 0
 

@@ -1,5 +1,8 @@
 """The structures of the hot path against simple models."""
 
+import random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +58,37 @@ def test_unacked_deliveries_are_found_by_their_tags(steps: list[int]) -> None:
                 assert unacked.position == model.pop(step)
         assert unacked.tags() == sorted(model)
         assert unacked.count == len(model)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_unacked_deliveries_stay_in_order_while_they_grow(seed: int) -> None:
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    queue = Queue("q", durable=False, auto_delete=False, exclusive_owner=None, arguments={}, log=None, turn=Turn(print))
+    unacked = UnackedDeliveries()
+    model: dict[int, int] = {}
+    tag = 0
+    for _ in range(12):
+        # The oldest ones go, so that the ring begins anywhere, and then more come than it holds.
+        for gone in sorted(model)[: chance.randrange(len(model) + 1)]:
+            unacked.pop(gone)
+            assert unacked.position == model.pop(gone)
+        for _ in range(chance.randrange(2 * len(model) + 40)):
+            tag += 1
+            unacked.push(tag, message(tag), tag * 10, queue, None)
+            model[tag] = tag * 10
+        held = []
+        for taken in chance.sample(sorted(model), len(model) // 4):
+            found = unacked.pop(taken)
+            assert found is not None
+            held.append((taken, found, unacked.position, unacked.queue, unacked.consumer))
+        unacked.restore(sorted(held, key=lambda entry: entry[0]))
+        assert unacked.tags() == sorted(model)
+        assert unacked.count == len(model)
+    for left in list(model):
+        assert unacked.pop(left) is not None
+        assert unacked.position == model[left]
+    assert unacked.count == 0
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=100))
