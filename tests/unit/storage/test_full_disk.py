@@ -334,8 +334,7 @@ def test_a_disk_that_was_full_and_fails_then_is_waited_for_no_longer():
         owner.commit()
     owner.wait(lambda: journal.out_of_room is not None)
     disk.code = errno.EIO
-    journal.retry()
-    owner.wait(lambda: journal.out_of_room is None)
+    wait_patiently(owner, lambda: journal.out_of_room is None)
     assert not journal.failed
     while not journal.failed:
         append(owner, bytes(900))
@@ -365,7 +364,8 @@ def test_a_checkpoint_without_room_is_written_when_there_is_some():
     owner.wait(lambda: journal.out_of_room is not None)
     assert journal.out_of_room.file.name.startswith("checkpoint-")
     assert not [name for name in disk.files if name.endswith(".tmp")]
-    disk.capacity = 40 * SIZE
+    # With the room that is held for the next one.
+    disk.capacity = 80 * SIZE
     journal.retry()
     owner.wait(lambda: journal.checkpoint_sequence > 0)
     wait_patiently(owner, lambda: journal.out_of_room is None)
