@@ -64,8 +64,9 @@ class Leftovers:
             self._report()
         if self._pager is not None:
             # What the disk refuses for the first time may be read in the next pass.
-            while not self._pager.forget_unreadable(self._segment.number, READ_COUNT_MAX):
-                yield False
+            while chances := self._pager.give_last_chance(self._segment.number, READ_COUNT_MAX):
+                yield from self._read(chances)
+                yield from self._rewrite(chances)
             yield from self._read(found)
             yield from self._rewrite(found)
 

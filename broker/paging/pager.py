@@ -76,7 +76,8 @@ class Pager:
         self._retry = ReadRetry(vhost.name, self._read_again)
         self._is_closed = False
         # By number of the segment, what the disk did not give back: it is in its queue no more.
-        self._unreadable: dict[int, list[tuple[Queue, int, PagedMessage]]] = {}
+        self._unreadable: dict[int, list[tuple[Queue, int, PagedMessage, int]]] = {}
+        self._last_chances: set[tuple[Queue, int]] = set()
         self._unreadable_count = 0
         # How many fetches are on their way.
         self.reading_count = 0
@@ -264,15 +265,27 @@ class Pager:
     def read_failed(self, queue: Queue, position: int, location: int, status: int, error: int) -> None:
         """Take a message out that cannot be read, so that the others go on."""
         if queue.is_paged_at(position, location):
+            not_before_ms = 0
+            if status == FetchStatus.UNREADABLE:
+                not_before_ms = next(
+                    (entry[3] for entry in queue.waiting_entries(position, 1) if entry[0] == position), 0
+                )
             paged = cast("PagedMessage", queue.remove(position))
-            self.give_up(queue, position, paged, status, error)
+            self.give_up(queue, position, paged, status, error, not_before_ms)
 
-    def give_up(self, queue: Queue, position: int, paged: PagedMessage, status: int, error: int) -> None:
+    def give_up(
+        self, queue: Queue, position: int, paged: PagedMessage, status: int, error: int, not_before_ms: int = 0
+    ) -> None:
         """Report a message that cannot be read and is in its queue no more.
 
         Of a damaged record a copy is kept, and then the journal does not have to keep it. One that the disk does not
-        give back may be read after the next start, unless ``forget_unreadable`` comes before.
+        give back may be read after the next start, unless it has had its last chance.
         """
+        if (queue, position) in self._last_chances:
+            # It has been counted and reported.
+            self._last_chances.remove((queue, position))
+            self._forget_unread(queue, position, paged)
+            return
         self._vhost.counters.messages_quarantined += 1
         number, offset = paged.location >> 32, (paged.location & 0xFFFFFFFF) * UNIT_SIZE
         self._vhost.damage.found_on_reading(
@@ -286,26 +299,35 @@ class Pager:
             self._forget_unread(queue, position, paged)
         elif self._unreadable_count < UNREADABLE_MAX:
             self._unreadable_count += 1
-            self._unreadable.setdefault(number, []).append((queue, position, paged))
+            self._unreadable.setdefault(number, []).append((queue, position, paged, not_before_ms))
 
     def report_rewritten(self, number: int, offset: int, count: int) -> None:
         """Report damage in the segment of a number that cost nothing: the messages were in memory."""
         path = segment_path(self._vhost.journal.journal.directory, number)
         self._vhost.damage.found_in_time(count, file=str(path), offset=offset)
 
-    def forget_unreadable(self, number: int, count_max: int) -> bool:
-        """Let the segment of a number go without messages that the disk did not give back. Returns whether that is all.
+    def give_last_chance(self, number: int, count_max: int) -> list[tuple[int, int, int, int]]:
+        """Put messages back that the disk did not give back, of the segment of a number, so that it may go.
 
-        A copy is kept of what it does give back.
+        They are to be read at once. Those that it refuses again are gone, except for a copy of what it gives back.
+        Returns them as ``Leftovers`` knows places.
         """
+        places = []
         unreadable = self._unreadable.get(number, [])
-        for queue, position, paged in unreadable[:count_max]:
-            self._forget_unread(queue, position, paged)
+        self._last_chances.clear()
+        for queue, position, paged, not_before_ms in unreadable[:count_max]:
             self._unreadable_count -= 1
+            queue_number = queue.page_number if queue.log is None else queue.log.number
+            if self._vhost.journal.holders.get(queue_number) is not queue:
+                self._forget_unread(queue, position, paged)
+                continue
+            self._last_chances.add((queue, position))
+            queue.put_in(position, paged, True, not_before_ms)
+            places.append((queue_number, position, paged.location, paged.body_size))
         del unreadable[:count_max]
         if not unreadable:
             self._unreadable.pop(number, None)
-        return not unreadable
+        return places
 
     def _forget_unread(self, queue: Queue, position: int, paged: PagedMessage) -> None:
         number, offset = paged.location >> 32, (paged.location & 0xFFFFFFFF) * UNIT_SIZE

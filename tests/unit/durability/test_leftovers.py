@@ -217,6 +217,25 @@ def test_a_place_that_the_disk_refuses_is_given_up_when_it_is_refused_again(
     assert left == [body for body in bodies if body in left]
 
 
+def test_what_the_disk_refused_for_a_while_is_there_again(broker: Small, filesystem: BadBlocks) -> None:
+    channel = open_channel(broker, "q", "passing")
+    pass_through(broker, channel, 1)
+    bodies = [b"message %d" % at + bytes(1000) for at in range(8)]
+    number = publish(broker, channel, "q", *bodies)
+    queue = broker.vhost.queues["q"]
+    assert queue.page_out(0, 10, []) == 8
+    path = segment_path(broker.journal.directory, number)
+    filesystem.bad[path] = set(range(SEGMENT_SIZE))
+    assert channel.get("q", no_ack=False) is None
+    assert broker.counters.messages_quarantined == 8
+    filesystem.bad.clear()
+    pass_through(broker, channel, 12)
+    broker.until(lambda: is_gone(broker, number))
+    assert [redelivered for _, _, redelivered in queue.entries(0, 10)] == [True] * 8
+    assert broker.bodies("q") == bodies
+    assert not (broker.directory / "quarantine").exists()
+
+
 def test_what_the_disk_refuses_is_written_anew_if_it_is_in_memory(broker: Small, filesystem: BadBlocks) -> None:
     channel = open_channel(broker, "q", "passing")
     pass_through(broker, channel, 1)
