@@ -16,7 +16,7 @@ import pytest
 from storage.cases import LOSSES, Action, Case
 from storage.errors import FormatTooNew, JournalDamaged
 from storage.index import Index
-from storage.layout import HEADER_SIZE, index_path, segment_path
+from storage.layout import HEADER_SIZE, RESERVED_CHECKPOINT_NAME, RESERVED_SEGMENT_NAME, index_path, segment_path
 from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
 from storage.recovery import Recovery
 from storage.replayer import Replayer
@@ -55,6 +55,7 @@ NEWEST = 18
 """A record in the last segment, with which a batch ends, and which such a checkpoint may know already."""
 
 LITTER = {"README": b"", "segment-1": b"x", "x.tmp": b"", "lock": b"1", "checkpoint-1.index": b""}
+RESERVE = {RESERVED_SEGMENT_NAME: bytes(64), RESERVED_CHECKPOINT_NAME: b""}
 Made = Iterator[tuple[str, Log]]
 
 
@@ -139,7 +140,7 @@ def proofs_and_other_files() -> Made:
                 add_proof(log, proof)
             if others:
                 temporary = {f"{segment_path(DIRECTORY, 2).name}.tmp": b"", "checkpoint-0000000000000002.tmp": b"x"}
-                log.files |= {**LITTER, **temporary, "spare-0000000000000009": b"anything"}
+                log.files |= {**LITTER, **RESERVE, **temporary, "spare-0000000000000009": b"anything"}
             yield f"{last}, proof {proof}, others {others}", log
 
 
@@ -252,6 +253,7 @@ def check_actions(log: Log, disk: SimulatedDisk, recovery: Recovery) -> set[Case
     cases |= {Case.CHECKPOINT_USED} if recovery.checkpoint is not None else set()
     cases |= {Case.SPARE} if any(name.startswith("spare-") for name in kept) else set()
     cases |= {Case.PROOF} if any(name.startswith("proof-") for name in kept) else set()
+    cases |= {Case.RESERVE} if kept >= RESERVE.keys() else set()
     cases |= {Case.FOREIGN} if kept >= LITTER.keys() else set()
     cases |= {Case.INDEX_USED} if any(name.endswith(".index") for name in kept - LITTER.keys()) else set()
     return cases

@@ -345,6 +345,7 @@ class IdleMover:
     """Takes note of the segments that it is asked to empty, and leaves them as they are."""
 
     moved_bytes = 0
+    waits = False
 
     def __init__(self) -> None:
         self.begun: list[int] = []
@@ -363,6 +364,9 @@ class IdleMover:
 
     def next_piece(self) -> tuple[int, int]:
         return 0, 0
+
+    def clear(self) -> bool:
+        return True
 
     def end(self) -> bool:
         return True
