@@ -103,6 +103,7 @@ class VirtualHost(QueueServices):
         self.damage = DamageReport(name)
         self.scrubber: Scrubber | None = None
         self.recovered_queues: list[str] = []
+        self.unrepeated_returns: list[vhost_state.UnrepeatedReturn] = []
         self.channels: set[Any] = set()
         self.mover = EvacuationMover(self.journal, self.channels)
         journal.compact_with(self.mover)
@@ -198,6 +199,7 @@ class VirtualHost(QueueServices):
         self.pager.attach(loop)
         loop.add_reader(self.journal.journal.completion_fd, self._commit_finished)
         vhost_state.keep_recovered_queues(self)
+        vhost_state.repeat_returns(self)
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bring everything on disk and close the journal. Blocks while it does so."""

@@ -11,6 +11,8 @@ cdef class ReplayedQueue:
     cdef public unsigned long long delivered_position
     cdef readonly ReadyMessages messages
     cdef readonly dict returns
+    cdef readonly dict unrepeated_returns
+    cdef readonly bint delivered_unrepeated
     cdef readonly set expiring
 
 

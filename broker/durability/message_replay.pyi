@@ -3,6 +3,7 @@ from typing import Any
 from broker.durability.definitions import QueueDeclared
 from broker.queueing.ready import ReadyMessages
 from storage.replayer import Replayer
+from storage.segment import Segment
 
 class ReplayedQueue:
     """A queue, and its messages as far as the journal has them: all are paged out.
@@ -10,6 +11,10 @@ class ReplayedQueue:
     ``returns`` are, by position, how often a message came back and the time before which it waits, in milliseconds
     since 1970. ``expiring`` are the positions of messages that have an expiration of their own, and maybe of some
     that are gone.
+
+    A copy of a message stands before what it repeats of its fate, and the end of the log may have come between them.
+    ``unrepeated_returns`` are the segments of such copies, by position, and ``delivered_unrepeated`` says whether there
+    are copies of messages behind the last record that tells how far the queue has delivered.
     """
 
     definition: QueueDeclared
@@ -17,6 +22,8 @@ class ReplayedQueue:
     delivered_position: int
     messages: ReadyMessages
     returns: dict[int, tuple[int, int]]
+    unrepeated_returns: dict[int, Segment]
+    delivered_unrepeated: bool
     expiring: set[int]
 
     def __init__(self, definition: QueueDeclared) -> None: ...

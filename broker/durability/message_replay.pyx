@@ -48,6 +48,7 @@ cdef class ReplayedQueue:
         self.delivered_position = definition.delivered_position
         self.messages = ReadyMessages()
         self.returns = {}
+        self.unrepeated_returns = {}
         self.expiring = set()
 
     def positions(self):
@@ -135,6 +136,10 @@ cdef class MessageReplay(Replayer):
                 if location:
                     (<Segment>self._segments[location >> 32]).supersede()
                 queue.messages.drop_between(position, position, self._segments)
+                if position in queue.returns:
+                    queue.unrepeated_returns[position] = segment
+                if position <= queue.delivered_position:
+                    queue.delivered_unrepeated = True
                 queue.messages.insert(
                     paged_message(segment.number << 32 | offset_units, <unsigned int>body_size, share_units),
                     position, False,
@@ -157,6 +162,7 @@ cdef class MessageReplay(Replayer):
         if queue is None:
             return 0
         queue.delivered_position = max(queue.delivered_position, delivered_position)
+        queue.delivered_unrepeated = False
         for first, last in ranges:
             queue.next_position = max(queue.next_position, last + 1)
             if not queue.messages.drop_between(first, last, self._segments) or not queue.returns:
@@ -174,6 +180,7 @@ cdef class MessageReplay(Replayer):
         queue = self.queues.get(number)
         if queue is not None and queue.messages.whereabouts(position):
             queue.returns[position] = (count, not_before_ms)
+            queue.unrepeated_returns.pop(position, None)
             # So it had been delivered, whether or not the record is whole that says so.
             queue.delivered_position = max(queue.delivered_position, position)
         return 0

@@ -44,7 +44,7 @@ cdef class QueueLog:
     cpdef int write_return(
         self, Message message, unsigned long long position, unsigned int count, unsigned long long not_before_ms
     ) except -1
-    cdef int put_return(self, unsigned long long position, unsigned int count, unsigned long long not_before_ms) except -1
+    cpdef int put_return(self, unsigned long long position, unsigned int count, unsigned long long not_before_ms) except -1
     cdef int repeat_delivered(self) except -1
     cdef int _touch(self) except -1
     cdef int _write(self) except -1

@@ -28,6 +28,8 @@ class QueueLog:
         """Have it written how far the queue has delivered, if the journal does not say so yet."""
     def write_return(self, message: Message, position: int, count: int, not_before_ms: int) -> None:
         """Note how often a message has been delivered, and when it may come again (milliseconds since 1970)."""
+    def put_return(self, position: int, count: int, not_before_ms: int) -> None:
+        """Do as ``write_return`` for a message that is paged out; its segment has to be told what it needs."""
     def drop(self) -> None:
         """Write nothing more: the queue has been deleted, and its definition's removal says it all."""
 

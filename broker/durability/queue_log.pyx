@@ -159,7 +159,7 @@ cdef class QueueLog:
         message.segment.settled_sequence = self.owner.journal.sequence
         return 0
 
-    cdef int put_return(
+    cpdef int put_return(
         self, unsigned long long position, unsigned int count, unsigned long long not_before_ms
     ) except -1:
         """Write a return record."""

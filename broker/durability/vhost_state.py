@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from broker.durability.definitions import (
@@ -20,6 +21,7 @@ from broker.queueing.queue import Queue
 from broker.routing.exchange import Binding, Exchange
 from protocol.amqp.field_table import decode_table, encode_table
 from storage.machine import Machine
+from storage.segment import Segment
 
 log = get_logger("vhost")
 
@@ -72,7 +74,12 @@ def _restore_queue(
         arguments=decode_table(definition.arguments),
         log=queue_log,
     )
-    written_position = replayed.delivered_position
+    written_position = 0 if replayed.delivered_unrepeated else replayed.delivered_position
+    vhost.unrepeated_returns += [
+        UnrepeatedReturn(queue_log, position, *replayed.returns[position], segment)
+        for position, segment in replayed.unrepeated_returns.items()
+        if position in replayed.returns
+    ]
     if not clean and len(replayed.messages):
         replayed.delivered_position = replayed.next_position - 1
     queue_log.restore_delivered(replayed.delivered_position, written_position)
@@ -91,6 +98,28 @@ def keep_delivered(vhost: Any) -> None:
     for queue in vhost.all_queues():
         if queue.log is not None:
             queue.log.keep_delivered()
+
+
+@dataclass(frozen=True, slots=True)
+class UnrepeatedReturn:
+    """That a message was returned, which only a record tells that stands before the message's copy in ``segment``."""
+
+    log: QueueLog
+    position: int
+    count: int
+    not_before_ms: int
+    segment: Segment
+
+
+def repeat_returns(vhost: Any) -> None:
+    """Write behind the copies of messages what became of them, as compaction would have done if it had gone on.
+
+    What stands before a copy means nothing any more when the message's first record is gone.
+    """
+    for returned in vhost.unrepeated_returns:
+        returned.log.put_return(returned.position, returned.count, returned.not_before_ms)
+        returned.segment.settled_sequence = vhost.journal.journal.sequence
+    vhost.unrepeated_returns.clear()
 
 
 def keep_recovered_queues(vhost: Any) -> None:
