@@ -71,9 +71,10 @@ class Transaction:
             commit.is_late = True
             channel.connection.hold()
 
-    def committed(self) -> None:
-        """Take in that the commit has ended."""
+    def committed(self, left: list[Settlement]) -> None:
+        """Take in that the commit has ended. What is ``left``, because it was refused, is as before tx.commit."""
         self._commit = None
+        self._settlements[:0] = left
 
     def rollback(self) -> None:
         """Forget the publishes, and make the settled deliveries unacknowledged again."""
@@ -173,7 +174,7 @@ class Commit:
                 # A unit that never ended would keep whatever anybody does after it from the disk.
                 batch = journal.end_unit()
         finally:
-            self._transaction.committed()
+            self._transaction.committed(self.settlements[::-1])
             if self.is_late:
                 self._channel.connection.release()
         for queue in queues:
