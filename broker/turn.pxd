@@ -22,7 +22,6 @@ cdef class Turn:
     cdef list _journals
     cdef object _wakes
 
-    cdef bint has_work(self) noexcept
     cdef Py_ssize_t share(self) noexcept
     cdef int want_end(self, EndOfTurn waiting) except -1
     cdef int _schedule(self) except -1

@@ -49,10 +49,6 @@ class Turn:
         self._journals: list[Callable[[], Any]] = []
         self._wakes: OrderedDict[Any, None] = OrderedDict()
 
-    def has_work(self) -> bool:
-        """Return whether anything is put off to the end of this turn."""
-        return self._scheduled
-
     def want_end(self, waiting: EndOfTurn) -> int:
         """Call ``waiting.end_turn()`` at the end of this turn, once."""
         if not waiting.end_of_turn_wanted:

@@ -74,7 +74,7 @@ PROTOCOL_HEADER_0_9 = b"AMQP\x01\x01\x00\x09"
 # The largest frame before the client has agreed to another limit: connection.start-ok has to fit.
 INITIAL_FRAME_MAX_BYTES = 8192
 
-# How often the read buffer may be filled before others have their turn, even if nobody waits for what was read.
+# How often the read buffer may be filled with parts of one body before others have their turn.
 FULL_READS_MAX = 4
 
 # How long the peer has to answer connection.close, and how long what it still sends is swallowed after a fatal
@@ -185,9 +185,13 @@ class Connection(PausingReader):
         if size < self._read_buffer.size_bytes:
             self._full_reads = 0
         elif not self._suspended:
-            # There is more to read. It is the turn of others first: of whoever waits for what was just published.
+            # There is more to read. It is the turn of others first, but that a part of a large body is no work.
             self._full_reads += 1
-            if self._full_reads >= FULL_READS_MAX or self.turn.has_work():
+            if (
+                self._full_reads >= FULL_READS_MAX
+                or self._channel is None
+                or self._channel.received_of_body() < size
+            ):
                 self._full_reads = 0
                 self._rest()
 

@@ -29,6 +29,8 @@ cdef class ContentReceiver(DeliveryTarget):
     @cython.final
     cdef int receive_body(self, FrameReader reader) except -1
     @cython.final
+    cdef Py_ssize_t received_of_body(self) noexcept
+    @cython.final
     cdef int check_no_content(self) except -1
     @cython.final
     cdef int _complete_content(self) except -1

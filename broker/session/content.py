@@ -96,6 +96,10 @@ class ContentReceiver(DeliveryTarget):
             return self._complete_content()
         return 0
 
+    def received_of_body(self) -> int:
+        """Return how much of a body there is that is not complete yet."""
+        return self._content_received if self._content_state == EXPECT_BODY else 0
+
     def check_no_content(self) -> int:
         """Refuse a method while content is expected."""
         if self._content_state == EXPECT_HEADER:
