@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import random
 import re
 import shutil
@@ -10,8 +11,10 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -426,18 +429,29 @@ def test_a_key_update_is_answered(broker: BrokerProcess, certificates: Certifica
     assert openssl is not None
     host, port = broker.tls_address
     command = [openssl, "s_client", "-connect", f"{host}:{port}", "-CAfile", str(certificates.ca), "-tls1_3"]
+    output: list[bytes] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
         assert client.stdin is not None
         assert client.stdout is not None
-        output = b""
-        for typed, expected in ((b"", b"read R BLOCK"), (b"K\n", b"KEYUPDATE"), (PROTOCOL_HEADER, b"cluster_name")):
-            client.stdin.write(typed)
-            client.stdin.flush()
-            while expected not in output:
-                octets = client.stdout.read1(65536)  # type: ignore[attr-defined]
-                assert octets, output
-                output += octets
+        reader = threading.Thread(
+            target=output.extend, args=(iter(partial(os.read, client.stdout.fileno(), 4096), b""),)
+        )
+        reader.start()
+        stdin = client.stdin
+
+        def typed(text: bytes, expected: bytes) -> bool:
+            stdin.write(text)
+            stdin.flush()
+            with contextlib.suppress(AssertionError):
+                until(lambda: expected in b"".join(output), timeout_s=1)
+            return expected in b"".join(output)
+
+        until(lambda: b"Verify return code" in b"".join(output))
+        # A command that is typed while the client is busy with the handshake is not heeded.
+        until(lambda: typed(b"K\n", b"KEYUPDATE"))
+        assert typed(PROTOCOL_HEADER, b"cluster_name")
         client.kill()
+        reader.join()
     wait_for(broker, "connection closed")
     assert "TLS error" not in broker.log_text
 
