@@ -4,6 +4,7 @@ from protocol.amqp.reader cimport ReadBuffer
 from protocol.amqp.writer cimport OutputBuffer
 
 cdef int RECORD_SIZE_MAX_BYTES
+cdef int RECORD_HEADER_SIZE
 cdef int SEALED_SIZE_BYTES
 cdef int FULL_READS_MAX
 
@@ -29,6 +30,10 @@ cdef class TlsTransport:
     cdef str _reason
     cdef double _deadline
     cdef int _full_reads             # one after the other, without a rest
+    # Where the octets from the socket are in a record: how many come before its end, or what is known of its header.
+    cdef int _record_left
+    cdef int _record_size
+    cdef int _header_octets
     # Reasons to read nothing, and whether something is read.
     cdef bint _congested
     cdef bint _paused                # the connection wants nothing
@@ -36,11 +41,10 @@ cdef class TlsTransport:
     cdef bint _owing                 # TLS has something to say, and the client does not read
     cdef bint _reading
 
-    @cython.locals(sealed_bytes=Py_ssize_t, size=Py_ssize_t)
     cdef int send(self, OutputBuffer output) except -1
     cdef bint _shake_hands(self) except -1
-    @cython.locals(capacity=Py_ssize_t, size=Py_ssize_t, count=Py_ssize_t, ended=bint)
-    cdef int _unseal(self) except -1
+    cdef int _count_records(self, Py_ssize_t size) except -1
+    cdef int _unseal(self, int records) except -1
     cdef int _send_sealed(self) except -1
     cdef int _take_leave(self) except -1
     cdef int _fail(self, str reason) except -1

@@ -8,6 +8,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+import cython
+
 from broker.address import format_endpoint
 from broker.logs import get_logger
 from protocol.amqp.writer import OutputBuffer
@@ -16,6 +18,7 @@ log = get_logger("tls")
 
 # What TLS puts into one record at most. Less would cost a header, a tag and two calls each time.
 RECORD_SIZE_MAX_BYTES = 16 * 1024
+RECORD_HEADER_SIZE = 5
 # What is sealed before it is given to the socket, so that it is still in the processor's cache then.
 SEALED_SIZE_BYTES = 64 * 1024
 # How often the buffer of sealed octets may be filled by one client before others have their turn.
@@ -49,6 +52,9 @@ class TlsTransport:
         self._reason = ""
         self._deadline = 0.0
         self._full_reads = 0
+        self._record_left = 0
+        self._record_size = 0
+        self._header_octets = 0
         self._congested = False
         self._paused = False
         self._resting = False
@@ -99,8 +105,9 @@ class TlsTransport:
         if self._state == STATE_CLOSED:
             return
         self._incoming.write(self._buffer.view[:size])
-        if self._state == STATE_OPEN or self._shake_hands():
-            self._unseal()
+        records = self._count_records(size)
+        if (self._state == STATE_OPEN or self._shake_hands()) and records:
+            self._unseal(records)
         if self._state != STATE_OPEN:
             return
         if self._outgoing.pending:
@@ -148,10 +155,11 @@ class TlsTransport:
             output.release()
             return 0
         seal = self._tls.write
-        sealed_bytes = 0
+        sealed_bytes: cython.Py_ssize_t = 0
+        size: cython.Py_ssize_t
         try:
             while output.size_bytes:
-                size: int = seal(output.piece(RECORD_SIZE_MAX_BYTES))
+                size = seal(output.piece(RECORD_SIZE_MAX_BYTES))
                 output.consume(size)
                 sealed_bytes += size
                 if sealed_bytes >= SEALED_SIZE_BYTES:
@@ -226,23 +234,52 @@ class TlsTransport:
             self._connection.pause_writing()
         return self._state == STATE_OPEN
 
-    def _unseal(self) -> int:
-        """Hand all that can be unsealed to the connection."""
+    def _count_records(self, size: cython.Py_ssize_t) -> int:
+        """Return how many records end in the ``size`` octets that were read.
+
+        OpenSSL can be asked for more until there is none, but what it answers then takes longer than a record.
+        """
+        count: cython.int = 0
+        at: cython.Py_ssize_t = 0
+        taken: cython.Py_ssize_t
+        while at < size:
+            if self._record_left == 0:
+                # Type, version and version; then the size of what follows, of which nothing need be there yet.
+                if self._header_octets >= RECORD_HEADER_SIZE - 2:
+                    self._record_size = self._record_size << 8 | self._buffer.memory[at]
+                self._header_octets += 1
+                at += 1
+                if self._header_octets < RECORD_HEADER_SIZE:
+                    continue
+                self._record_left = self._record_size
+                self._record_size = self._header_octets = 0
+                if self._record_left == 0:
+                    count += 1
+            taken = min(self._record_left, size - at)
+            if taken:
+                at += taken
+                self._record_left -= taken
+                if self._record_left == 0:
+                    count += 1
+        return count
+
+    def _unseal(self, records: cython.int) -> int:
+        """Hand what is in the records that have come whole to the connection."""
         room = self._connection.get_buffer(-1)
-        capacity = len(room)
+        capacity: cython.Py_ssize_t = len(room)
+        count: cython.Py_ssize_t
         unseal = self._tls.read
-        size: int = 0
-        ended = False
+        size: cython.Py_ssize_t = 0
+        ended: cython.bint = False
         try:
             # There is room for all of it: a read takes in less, and nothing but the beginning of a record was left.
-            while size < capacity:
-                count: int = unseal(capacity - size, room[size:] if size else room)
+            while records and size < capacity:
+                records -= 1
+                count = unseal(capacity - size, room[size:] if size else room)
                 if count == 0:
                     ended = True
                     break
                 size += count
-                if not self._incoming.pending and not self._tls.pending():
-                    break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
