@@ -6,6 +6,7 @@ from protocol.amqp.writer cimport OutputBuffer
 cdef int RECORD_SIZE_MAX_BYTES
 cdef int RECORD_HEADER_SIZE
 cdef int SEALED_SIZE_BYTES
+cdef int SENT_SIZE_BYTES
 cdef int FULL_READS_MAX
 
 cdef int STATE_HANDSHAKE

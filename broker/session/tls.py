@@ -19,8 +19,10 @@ log = get_logger("tls")
 # What TLS puts into one record at most. Less would cost a header, a tag and two calls each time.
 RECORD_SIZE_MAX_BYTES = 16 * 1024
 RECORD_HEADER_SIZE = 5
-# What is sealed before it is given to the socket, so that it is still in the processor's cache then.
+# How much OpenSSL keeps of what it has sealed, which it never gives back, and how much goes to the socket at once: what
+# is still in the processor's cache.
 SEALED_SIZE_BYTES = 64 * 1024
+SENT_SIZE_BYTES = 256 * 1024
 # How often the buffer of sealed octets may be filled by one client before others have their turn.
 FULL_READS_MAX = 4
 
@@ -155,6 +157,7 @@ class TlsTransport:
             output.release()
             return 0
         seal = self._tls.write
+        sealed: list[bytes] = []
         sealed_bytes: cython.Py_ssize_t = 0
         size: cython.Py_ssize_t
         try:
@@ -164,12 +167,19 @@ class TlsTransport:
                 sealed_bytes += size
                 if sealed_bytes >= SEALED_SIZE_BYTES:
                     sealed_bytes = 0
-                    self._send_sealed()
+                    sealed.append(self._outgoing.read())
+                    if len(sealed) * SEALED_SIZE_BYTES >= SENT_SIZE_BYTES:
+                        self._socket.writelines(sealed)
+                        sealed = []
         except ssl.SSLError as error:
             output.release()
             self._break_off(error)
             return 0
-        self._send_sealed()
+        if sealed:
+            sealed.append(self._outgoing.read())
+            self._socket.writelines(sealed)
+        else:
+            self._send_sealed()
         return 0
 
     def writelines(self, parts: list[bytes | memoryview]) -> None:
