@@ -22,11 +22,17 @@ cdef class TlsTransport:
     cdef object _new_connection
     cdef object _connection          # None before the handshake is over
     cdef object _socket              # the event loop's transport; None when it is gone
-    cdef ReadBuffer _buffer
+    cdef ReadBuffer _buffer          # for what comes from the socket
+    cdef ReadBuffer _room            # for what comes of it: the connection's own read buffer
     cdef int _state
     cdef object _incoming
     cdef object _outgoing
     cdef object _tls
+    cdef object _take_in
+    cdef object _take_out
+    cdef object _seal
+    cdef object _open
+    cdef object _hand_over
     cdef str _name
     cdef str _reason
     cdef double _deadline

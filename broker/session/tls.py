@@ -46,10 +46,17 @@ class TlsTransport:
         self._connection: Any = None
         self._socket: Any = None
         self._buffer = broker.sealed_buffer
+        self._room = broker.read_buffer
         self._state = STATE_HANDSHAKE
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls: Any = None
+        # What is called for every read and every write, looked up once.
+        self._take_in = self._incoming.write
+        self._take_out = self._outgoing.read
+        self._seal: Any = None
+        self._open: Any = None
+        self._hand_over: Any = None
         self._name = ""
         self._reason = ""
         self._deadline = 0.0
@@ -78,6 +85,7 @@ class TlsTransport:
             transport.abort()
             return
         self._tls = self._broker.tls_context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._seal, self._open = self._tls.write, self._tls.read
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the connection, or the log if it has not come to that."""
@@ -85,7 +93,7 @@ class TlsTransport:
         self._state = STATE_CLOSED
         if self._connection is not None:
             self._connection.connection_lost(error)
-            self._connection = None
+            self._connection = self._hand_over = None
         elif self._broker.dismiss_handshake(self):
             self._broker.counters.tls_handshakes_failed += 1
             log.warning(
@@ -106,7 +114,7 @@ class TlsTransport:
         """Take in ``size`` sealed octets."""
         if self._state == STATE_CLOSED:
             return
-        self._incoming.write(self._buffer.view[:size])
+        self._take_in(self._buffer.view[:size])
         records = self._count_records(size)
         if (self._state == STATE_OPEN or self._shake_hands()) and records:
             self._unseal(records)
@@ -156,18 +164,17 @@ class TlsTransport:
         if self._state != STATE_OPEN:
             output.release()
             return 0
-        seal = self._tls.write
         sealed: list[bytes] = []
         sealed_bytes: cython.Py_ssize_t = 0
         size: cython.Py_ssize_t
         try:
             while output.size_bytes:
-                size = seal(output.piece(RECORD_SIZE_MAX_BYTES))
+                size = self._seal(output.piece(RECORD_SIZE_MAX_BYTES))
                 output.consume(size)
                 sealed_bytes += size
                 if sealed_bytes >= SEALED_SIZE_BYTES:
                     sealed_bytes = 0
-                    sealed.append(self._outgoing.read())
+                    sealed.append(self._take_out())
                     if len(sealed) * SEALED_SIZE_BYTES >= SENT_SIZE_BYTES:
                         self._socket.writelines(sealed)
                         sealed = []
@@ -176,10 +183,10 @@ class TlsTransport:
             self._break_off(error)
             return 0
         if sealed:
-            sealed.append(self._outgoing.read())
+            sealed.append(self._take_out())
             self._socket.writelines(sealed)
         else:
-            self._send_sealed()
+            self._socket.write(self._take_out())
         return 0
 
     def writelines(self, parts: list[bytes | memoryview]) -> None:
@@ -190,7 +197,7 @@ class TlsTransport:
             for part in parts:
                 view = memoryview(part)
                 while view:
-                    view = view[self._tls.write(view) :]
+                    view = view[self._seal(view) :]
                 self._send_sealed()
         except ssl.SSLError as error:
             self._break_off(error)
@@ -239,6 +246,7 @@ class TlsTransport:
         self.cipher = self._tls.cipher()[0]
         self._broker.dismiss_handshake(self)
         self._connection = self._new_connection()
+        self._hand_over = self._connection.buffer_updated
         self._connection.connection_made(self)
         if self._congested:
             self._connection.pause_writing()
@@ -275,17 +283,16 @@ class TlsTransport:
 
     def _unseal(self, records: cython.int) -> int:
         """Hand what is in the records that have come whole to the connection."""
-        room = self._connection.get_buffer(-1)
-        capacity: cython.Py_ssize_t = len(room)
+        room = self._room.view
+        capacity: cython.Py_ssize_t = self._room.size_bytes
         count: cython.Py_ssize_t
-        unseal = self._tls.read
         size: cython.Py_ssize_t = 0
         ended: cython.bint = False
         try:
             # There is room for all of it: a read takes in less, and nothing but the beginning of a record was left.
             while records and size < capacity:
                 records -= 1
-                count = unseal(capacity - size, room[size:] if size else room)
+                count = self._open(capacity - size, room[size:] if size else room)
                 if count == 0:
                     ended = True
                     break
@@ -298,7 +305,7 @@ class TlsTransport:
             self._break_off(error)
             return 0
         if size:
-            self._connection.buffer_updated(size)
+            self._hand_over(size)
         if ended and self._state == STATE_OPEN:
             self._connection.eof_received()
             self.close()
@@ -307,7 +314,7 @@ class TlsTransport:
     def _send_sealed(self) -> int:
         """Give the socket what is meant for it; what it does not take at once waits there."""
         if self._outgoing.pending and self._socket is not None:
-            self._socket.write(self._outgoing.read())
+            self._socket.write(self._take_out())
         return 0
 
     def _take_leave(self) -> int:
