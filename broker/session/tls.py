@@ -48,12 +48,12 @@ class TlsTransport:
         self._buffer = broker.sealed_buffer
         self._room = broker.read_buffer
         self._state = STATE_HANDSHAKE
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        self._incoming: Any = ssl.MemoryBIO()
+        self._outgoing: Any = ssl.MemoryBIO()
         self._tls: Any = None
         # What is called for every read and every write, looked up once.
-        self._take_in = self._incoming.write
-        self._take_out = self._outgoing.read
+        self._take_in: Any = self._incoming.write
+        self._take_out: Any = self._outgoing.read
         self._seal: Any = None
         self._open: Any = None
         self._hand_over: Any = None
@@ -94,6 +94,10 @@ class TlsTransport:
         if self._connection is not None:
             self._connection.connection_lost(error)
             self._connection = self._hand_over = None
+            # The connection may be part of a cycle, and stay for a while; OpenSSL's 18 KB need not.
+            self._tls = self._seal = self._open = self._take_in = self._take_out = self._incoming = self._outgoing = (
+                None
+            )
         elif self._broker.dismiss_handshake(self):
             self._broker.counters.tls_handshakes_failed += 1
             log.warning(
@@ -313,7 +317,7 @@ class TlsTransport:
 
     def _send_sealed(self) -> int:
         """Give the socket what is meant for it; what it does not take at once waits there."""
-        if self._outgoing.pending and self._socket is not None:
+        if self._socket is not None and self._outgoing.pending:
             self._socket.write(self._take_out())
         return 0
 
