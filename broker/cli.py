@@ -81,6 +81,8 @@ def _run(configuration: Configuration) -> None:
     logs.configure(configuration.log.level, configuration.log.format)
     try:
         uvloop.run(Broker(configuration).run())
+    except ConfigurationError as error:
+        _leave(ExitCode.CONFIGURATION, f"bad configuration: {error}")
     except PortInUseError as error:
         _leave(ExitCode.PORT_IN_USE, str(error))
     except ExtensionError as error:

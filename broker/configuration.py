@@ -112,6 +112,17 @@ class MetricsConfiguration(Struct, frozen=True, forbid_unknown_fields=True):
     per_object: bool = False
 
 
+class TlsConfiguration(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the ``tls_listeners`` show and ask for. Files are PEM; without ``key`` it is in the certificate's file."""
+
+    certificate: str = ""
+    key: str = ""
+    ca_certificates: str = ""
+    verify_clients: Literal["none", "optional", "required"] = "none"
+    minimum_version: Literal["1.2", "1.3"] = "1.2"
+    handshake_timeout_ms: Milliseconds = 5_000
+
+
 class LogConfiguration(Struct, frozen=True, forbid_unknown_fields=True):
     """Logging, to standard error."""
 
@@ -123,7 +134,8 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that can be configured, with its default."""
 
     data_dir: Annotated[str, Meta(min_length=1)] = "./data"
-    listeners: Annotated[tuple[Address, ...], Meta(min_length=1)] = ("127.0.0.1:5672", "[::1]:5672")
+    listeners: tuple[Address, ...] = ("127.0.0.1:5672", "[::1]:5672")
+    tls_listeners: tuple[Address, ...] = ()
     cluster_name: Name = "haypile"
     connections_max: Annotated[int, Meta(ge=1, le=1_048_576)] = 65_536
     channel_max: Annotated[int, Meta(ge=1, le=65_535)] = 2047
@@ -151,6 +163,7 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     )
     journal: JournalConfiguration = JournalConfiguration()
+    tls: TlsConfiguration = TlsConfiguration()
     metrics: MetricsConfiguration = MetricsConfiguration()
     log: LogConfiguration = LogConfiguration()
 
@@ -198,10 +211,24 @@ def load(
     for key, text in (flags or {}).items():
         values[key] = _parse(key, text, types, f"flag {flag_of(key)}")
     configuration = msgspec.convert(_nest(values), Configuration)
+    _check_together(configuration)
+    return configuration
+
+
+def _check_together(configuration: Configuration) -> None:
+    """Refuse what only several keys together have wrong."""
     for name in configuration.tracing:
         if name not in configuration.vhosts:
             raise ConfigurationError(f"tracing = {json.dumps(configuration.tracing)}: {name!r} is not among the vhosts")
-    return configuration
+    if not configuration.listeners and not configuration.tls_listeners:
+        raise ConfigurationError("listeners and tls_listeners are both empty; at least one of them is needed")
+    if configuration.tls_listeners and not configuration.tls.certificate:
+        raise ConfigurationError("tls_listeners need tls.certificate, the PEM file that is shown to clients")
+    if configuration.tls.verify_clients != "none" and not configuration.tls.ca_certificates:
+        raise ConfigurationError(
+            f"tls.verify_clients = {json.dumps(configuration.tls.verify_clients)} needs tls.ca_certificates, the PEM "
+            "file with the authorities that clients' certificates come from"
+        )
 
 
 def _read(file: Path) -> dict[str, Any]:

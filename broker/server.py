@@ -10,6 +10,7 @@ import re
 import resource
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from broker.access.sasl import Credentials
 from broker.access.users import Authenticator, User
 from broker.address import format_address, parse_address
 from broker.alarms import Alarms
-from broker.configuration import Configuration
+from broker.configuration import Configuration, ConfigurationError
 from broker.free_space import DiskAlarm
 from broker.hooks import event_properties, interceptors, queue_arguments
 from broker.hooks.events import Events
@@ -36,6 +37,8 @@ from broker.paging.page_out import PageOut
 from broker.routing import registry
 from broker.session import consumer_timeouts
 from broker.session.connection import Connection
+from broker.session.tls import TlsTransport
+from broker.tls import load_context
 from broker.turn import Turn
 from broker.version import VERSION
 from broker.vhost import VirtualHost
@@ -49,6 +52,8 @@ from storage.scrubber import Scrubber, ScrubberOptions
 log = get_logger("broker")
 
 READ_BUFFER_SIZE_BYTES = 256 * 1024
+# What is read of a TLS connection at once: the smallest records take a hundred times as long as plain octets.
+SEALED_BUFFER_SIZE_BYTES = 64 * 1024
 # Where nothing else is configured: the most that messages in queues take in memory, and their share of what the broker
 # may have before publishers are blocked.
 MESSAGE_MEMORY_MAX_BYTES = 256 * 1024 * 1024
@@ -73,7 +78,10 @@ class Broker:
         self.counters = Counters()
         self.vhosts: dict[str, VirtualHost] = {}
         self.connections: set[Connection] = set()
+        self.handshakes: set[TlsTransport] = set()
         self.read_buffer = ReadBuffer(READ_BUFFER_SIZE_BYTES, configuration.frame_max_bytes + 1024)
+        self.sealed_buffer = ReadBuffer(SEALED_BUFFER_SIZE_BYTES, 0)
+        self.tls_context: ssl.SSLContext
         self.loop_lag = LoopLag()
         self.state = "starting"
         self.journal_failure: str | None = None
@@ -94,6 +102,7 @@ class Broker:
         self._authenticator = Authenticator(configuration.users)
         self._connections_max = min(configuration.connections_max, _raise_descriptor_limit())
         self._listeners: list[socket.socket] = []
+        self._tls_listeners: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._metrics = MetricsServer(self)
         self._started_at = 0.0
@@ -104,8 +113,8 @@ class Broker:
     async def run(self) -> None:
         """Start, serve until SIGTERM or SIGINT, and stop.
 
-        Raises ``PortInUseError``, ``ExtensionError``, ``storage.errors.JournalError`` and ``OSError`` where it cannot
-        start.
+        Raises ``ConfigurationError``, ``PortInUseError``, ``ExtensionError``, ``storage.errors.JournalError`` and
+        ``OSError`` where it cannot start.
         """
         allocator.configure()
         collector.load()
@@ -132,7 +141,7 @@ class Broker:
                 await self._metrics.stop()
                 for server in self._servers:
                     server.close()
-                for listener in self._listeners:
+                for listener in self._listeners + self._tls_listeners:
                     listener.close()
                 self.events.disable()
                 for vhost in self.vhosts.values():
@@ -146,16 +155,21 @@ class Broker:
         self._authenticator.backends = load_backends(self.configuration.authentication, self._authenticator.configured)
         # In this order: what cannot work out is found before the journals are read, which may take a while; during
         # that, /health says that the broker is starting, and clients are refused.
+        if self.configuration.tls_listeners:
+            self.tls_context = load_context(self.configuration.tls)
         self._bind_listeners()
         metrics_address = await self._start_metrics()
         await asyncio.to_thread(self.disk.measure)
         await self._open_vhosts()
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.stop, number)
+        if self._tls_listeners:
+            self.loop.add_signal_handler(signal.SIGHUP, self._reload_certificates)
         self.state = "ready"
-        for listener in self._listeners:
-            server = await self.loop.create_server(self._new_connection, sock=listener, backlog=BACKLOG)
-            self._servers.append(server)
+        for listeners, protocol in ((self._listeners, self._new_connection), (self._tls_listeners, self._new_tls)):
+            for listener in listeners:
+                server = await self.loop.create_server(protocol, sock=listener, backlog=BACKLOG)
+                self._servers.append(server)
         self.loop_lag.start(self.loop)
         self._tick()
         collector.serve()
@@ -164,6 +178,7 @@ class Broker:
             "ready",
             version=VERSION,
             listeners=[bound_address(listener) for listener in self._listeners],
+            tls_listeners=[bound_address(listener) for listener in self._tls_listeners] or None,
             metrics=metrics_address,
             pid=os.getpid(),
         )
@@ -245,12 +260,17 @@ class Broker:
             channel.connection.close_for(internal_error(f"journal failed: {error}"))
 
     def _bind_listeners(self) -> None:
-        for address in self.configuration.listeners:
-            try:
-                self._listeners.append(bind(address))
-            except FamilyMissingError:
-                log.warning("no IPv6 on this machine", listener=address)
-        if not self._listeners:
+        configuration = self.configuration
+        for addresses, listeners in (
+            (configuration.listeners, self._listeners),
+            (configuration.tls_listeners, self._tls_listeners),
+        ):
+            for address in addresses:
+                try:
+                    listeners.append(bind(address))
+                except FamilyMissingError:
+                    log.warning("no IPv6 on this machine", listener=address)
+        if not self._listeners and not self._tls_listeners:
             raise OSError(errno.EADDRNOTAVAIL, "none of the listeners has an address on this machine")
 
     async def _start_metrics(self) -> str | None:
@@ -268,6 +288,8 @@ class Broker:
         """Tell the clients, and wait for their answers as long as is allowed."""
         for server in self._servers:
             server.close()
+        for handshake in list(self.handshakes):
+            handshake.abort()
         for connection in list(self.connections):
             connection.close_by_broker("broker forced connection closure with reason 'shutdown'")
         deadline = self.loop.time() + self.configuration.shutdown_timeout_ms / 1000
@@ -286,6 +308,8 @@ class Broker:
         self.turn.tick += 1
         self.page_out.resume()
         now = self.now()
+        for handshake in list(self.handshakes):
+            handshake.tick(now)
         for connection in list(self.connections):
             connection.tick(now)
             if self.turn.tick % TICKS_PER_CONSUMER_CHECK == 0:
@@ -325,6 +349,18 @@ class Broker:
     def _new_connection(self) -> Any:
         return Connection(self)
 
+    def _new_tls(self) -> Any:
+        return TlsTransport(self, self._new_connection)
+
+    def _reload_certificates(self) -> None:
+        """Read the files of TLS again, for the connections that come; with an error in them all stays as it is."""
+        try:
+            self.tls_context = load_context(self.configuration.tls)
+        except ConfigurationError as error:
+            log.error("certificates not reloaded", reason=str(error))
+        else:
+            log.info("certificates reloaded", certificate=self.configuration.tls.certificate)
+
     # What connections ask
 
     def now(self) -> float:
@@ -333,10 +369,7 @@ class Broker:
 
     def admit(self, connection: Connection) -> bool:
         """Count a connection in, unless there are too many or the broker is stopping."""
-        if self.state != "ready":
-            return False
-        if len(self.connections) >= self._connections_max:
-            log.warning("connection refused: there are too many", connections=len(self.connections))
+        if not self._has_room():
             return False
         self.connections.add(connection)
         return True
@@ -346,6 +379,29 @@ class Broker:
         if connection not in self.connections:
             return False
         self.connections.remove(connection)
+        return True
+
+    def admit_handshake(self, handshake: TlsTransport) -> bool:
+        """Count in who may become a connection, unless there are too many or the broker is stopping."""
+        if not self._has_room():
+            return False
+        self.handshakes.add(handshake)
+        return True
+
+    def dismiss_handshake(self, handshake: TlsTransport) -> bool:
+        """Count out who was to become a connection. Returns whether it had been counted in."""
+        if handshake not in self.handshakes:
+            return False
+        self.handshakes.remove(handshake)
+        return True
+
+    def _has_room(self) -> bool:
+        if self.state != "ready":
+            return False
+        count = len(self.connections) + len(self.handshakes)
+        if count >= self._connections_max:
+            log.warning("connection refused: there are too many", connections=count)
+            return False
         return True
 
     def authenticate(self, credentials: Credentials, peer: Any) -> tuple[User | None, str]:

@@ -107,7 +107,7 @@ def connection_created(connection: Any) -> Described:
         **_peers(connection),
         **connection_closed(connection),
         "type": "network",
-        "ssl": False,
+        **_tls(connection),
         "protocol": PROTOCOL_VERSION,
         "auth_mechanism": connection.mechanism,
         "user": connection.user.name,
@@ -118,6 +118,12 @@ def connection_created(connection: Any) -> Described:
         "channel_max": connection.channel_max,
         "connected_at": time.time_ns() // 1_000_000,
     }
+
+
+def _tls(connection: Any) -> Described:
+    if connection.tls is None:
+        return {"ssl": False}
+    return {"ssl": True, "ssl_protocol": connection.tls.version.lower(), "ssl_cipher": connection.tls.cipher}
 
 
 def _peers(connection: Any) -> Described:
@@ -146,7 +152,7 @@ def authentication(connection: Any, username: str, mechanism: str, error: str) -
         **_peers(connection),
         "protocol": PROTOCOL_VERSION,
         "auth_mechanism": mechanism,
-        "ssl": False,
+        "ssl": connection.tls is not None,
     }
     return {**said, "error": error} if error else said
 

@@ -31,5 +31,6 @@ cdef class Counters:
     cdef public unsigned long long messages_deduplicated
     cdef public unsigned long long messages_quarantined
     cdef public unsigned long long page_reads_retried
+    cdef public unsigned long long tls_handshakes_failed
     cdef public unsigned long long bytes_received
     cdef public unsigned long long bytes_sent

@@ -33,5 +33,6 @@ class Counters:
         self.messages_deduplicated = 0
         self.messages_quarantined = 0
         self.page_reads_retried = 0
+        self.tls_handshakes_failed = 0
         self.bytes_received = 0
         self.bytes_sent = 0

@@ -97,6 +97,7 @@ class _Collected:
 def _families(snapshot: Snapshot) -> Iterator[Metric]:
     yield from _identity(snapshot)
     yield _gauge("connections", "Connections currently open", snapshot.connections)
+    yield GaugeMetricFamily("haypile_tls_connections", "Connections over TLS", snapshot.tls_connections)
     yield _gauge("channels", "Channels currently open", snapshot.channels)
     yield _gauge("queues", "Queues available", snapshot.queues)
     yield _gauge("consumers", "Consumers currently connected", snapshot.totals.consumers)
@@ -160,6 +161,9 @@ def _counted(snapshot: Snapshot) -> Iterator[Metric]:
         "haypile_page_reads_retried",
         "Reads from the journal that failed for want of file descriptors or memory, and were tried again",
         counters["page_reads_retried"],
+    )
+    yield CounterMetricFamily(
+        "haypile_tls_handshakes_failed", "TLS handshakes that came to nothing", counters["tls_handshakes_failed"]
     )
     yield _counter("connection_incoming_bytes", "Total number of bytes received", counters["bytes_received"])
     yield _counter("connection_outgoing_bytes", "Total number of bytes sent", counters["bytes_sent"])

@@ -91,6 +91,7 @@ class Snapshot(NamedTuple):
     data_directory: str
     uptime_s: float
     connections: int
+    tls_connections: int
     channels: int
     queues: int
     totals: QueueRow
@@ -135,6 +136,7 @@ async def take_snapshot(source: MetricsSource) -> Snapshot:
         data_directory=source.configuration.data_dir,
         uptime_s=source.uptime_s(),
         connections=len(source.connections),
+        tls_connections=sum(connection.tls is not None for connection in source.connections),
         channels=sum(len(connection.channels) for connection in source.connections),
         queues=count,
         totals=QueueRow("", "", ready, unacked, ready_bytes, consumers, paged_out),

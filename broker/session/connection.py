@@ -121,11 +121,7 @@ class Connection(PausingReader):
 
     def connection_made(self, transport: Any) -> None:
         """Begin the handshake."""
-        self.transport = transport
-        self.descriptor = transport.get_extra_info("socket").fileno()
-        if transport.get_extra_info("sslcontext") is not None:
-            self.descriptor = -1
-        transport.set_write_buffer_limits(high=0)
+        self.attach(transport)
         self.peer = transport.get_extra_info("peername")
         self.name = f"{format_endpoint(self.peer)} -> {format_endpoint(transport.get_extra_info('sockname'))}"
         now = self.broker.now()
@@ -514,6 +510,7 @@ class Connection(PausingReader):
         if self.transport is not None:
             self.flush()
             self._deaf = True
+            self._deadline = self.broker.now() + CLOSE_TIMEOUT_S
             if self.transport is not None:
                 if self.output.size_bytes:
                     self.transport.writelines(self.output.take_parts())
@@ -550,7 +547,8 @@ class Connection(PausingReader):
             self._sent_at = now
         if self.state != STATE_RUNNING:
             if now >= self._deadline and self.transport is not None:
-                self._close_reason = self._close_reason or "handshake timeout"
+                late = "handshake timeout" if self.state < STATE_CLOSING else "client does not take what is left"
+                self._close_reason = self._close_reason or late
                 self.transport.abort()
             return
         if self.heartbeat_s:

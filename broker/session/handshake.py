@@ -163,6 +163,8 @@ class Handshake:
             client=connection.client_name(),
             user=connection.user.name,
             vhost=vhost.name,
+            tls=None if connection.tls is None else connection.tls.version,
+            cipher=None if connection.tls is None else connection.tls.cipher,
         )
 
 

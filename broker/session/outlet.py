@@ -6,6 +6,7 @@ from typing import Any
 import cython
 
 from broker.metrics.counters import Counters
+from broker.session.tls import TlsTransport
 from broker.turn import EndOfTurn, Turn
 from protocol.amqp.writer import OutputBuffer
 
@@ -39,6 +40,7 @@ class Outlet(EndOfTurn):
         super().__init__()
         self.output = OutputBuffer()
         self.transport: Any = None
+        self.tls: TlsTransport | None = None
         self.descriptor = -1
         self.congested = False
         self.capabilities: dict[str, Any] = {}
@@ -48,6 +50,16 @@ class Outlet(EndOfTurn):
         self.turn = turn
         self.counters = counters
         self._confirming: deque[Any] = deque()
+
+    def attach(self, transport: Any) -> int:
+        """Send over ``transport`` from now on."""
+        self.transport = transport
+        if isinstance(transport, TlsTransport):
+            self.tls = transport
+        else:
+            self.descriptor = transport.get_extra_info("socket").fileno()
+            transport.set_write_buffer_limits(high=0)
+        return 0
 
     def written(self) -> int:
         """Take notice that something was appended to ``output``; it is sent by the end of the turn."""
@@ -77,6 +89,8 @@ class Outlet(EndOfTurn):
             return 0
         self.sent_since_tick = True
         self.counters.bytes_sent += size
+        if self.tls is not None:
+            return self.tls.send(self.output)
         if self.descriptor >= 0 and transmit(self.descriptor, self.output) < 0:
             # The peer is gone. The transport will say so; what was meant for it is void.
             self.output.release()

@@ -26,6 +26,7 @@ cdef class OutputBuffer:
     cdef unsigned char *reserve(self, Py_ssize_t size) except NULL
     cdef int borrow(self, bytes owner, Py_ssize_t offset, Py_ssize_t size) except -1
     cdef int put_body(self, unsigned int channel, bytes body, unsigned int frame_max) except -1
+    cdef object piece(self, Py_ssize_t size_max)
     cdef int gather(self, iovec *parts, int count_max) noexcept
     cdef int put_heartbeat(self) except -1
     cdef int put_method(self, unsigned int channel, bytes payload) except -1

@@ -1,6 +1,8 @@
 """The frame writer: appends frames to the output buffer of a connection."""
 
+from cpython.buffer cimport PyBUF_READ
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
@@ -19,6 +21,8 @@ cdef enum:
     # A body of this size is sent from where it is: to copy it costs more than to tell the system of another place.
     BORROWED_SIZE_MIN = 16 * 1024
     BORROWED_COUNT_MIN = 16
+    # Places that are looked at for one piece; the smallest that are borrowed fill one in three.
+    PIECE_PARTS_MAX = 8
 
 cdef unsigned char *pool[POOL_LENGTH_MAX]
 cdef int pool_length = 0
@@ -203,6 +207,31 @@ cdef class OutputBuffer:
                 break
             count += 1
         return count
+
+    cdef object piece(self, Py_ssize_t size_max):
+        """Return the octets that come next, ``size_max`` or all there are. They are good until the next call.
+
+        What lies in several places is copied together; what does not is only looked at.
+        """
+        cdef iovec parts[PIECE_PARTS_MAX]
+        cdef Py_ssize_t size = min(size_max, self.size_bytes)
+        cdef int count = self.gather(parts, PIECE_PARTS_MAX)
+        cdef int number
+        cdef Py_ssize_t at = 0
+        cdef Py_ssize_t part_size
+        cdef bytes octets
+        if count and <Py_ssize_t>parts[0].iov_len >= size:
+            return PyMemoryView_FromMemory(<char *>parts[0].iov_base, size, PyBUF_READ)
+        part_size = 0
+        for number in range(count):
+            part_size += parts[number].iov_len
+        size = min(size, part_size)
+        octets = PyBytes_FromStringAndSize(NULL, size)
+        for number in range(count):
+            part_size = min(<Py_ssize_t>parts[number].iov_len, size - at)
+            memcpy(PyBytes_AS_STRING(octets) + at, parts[number].iov_base, part_size)
+            at += part_size
+        return octets
 
     cdef void consume(self, Py_ssize_t size) noexcept:
         """Forget the first ``size`` octets: they have been sent."""

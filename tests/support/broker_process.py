@@ -4,6 +4,7 @@ import json
 import os
 import queue
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ class BrokerProcess:
         self.settings = settings or {}
         self.environment: dict[str, str] = {}
         self.address: Address = ("127.0.0.1", 0)
+        self.tls_address: Address = ("127.0.0.1", 0)
         self.metrics_address: Address = ("127.0.0.1", 0)
         self.log: list[str] = []
         self._process: subprocess.Popen[str] | None = None
@@ -120,6 +122,11 @@ class BrokerProcess:
         self._clients.append(RawClient(self.address))
         return self._clients[-1]
 
+    def connect_tls(self, context: ssl.SSLContext) -> RawClient:
+        """The same over TLS."""
+        self._clients.append(RawClient(self.tls_address, tls=context))
+        return self._clients[-1]
+
     def _end(self, number: signal.Signals) -> int:
         self.send_signal(number)
         return self.wait()
@@ -139,7 +146,10 @@ class BrokerProcess:
             return False
         if not isinstance(entry, dict) or entry.get("event") != "ready":
             return False
-        self.address = _address(entry["listeners"][0])
+        if entry["listeners"]:
+            self.address = _address(entry["listeners"][0])
+        if "tls_listeners" in entry:
+            self.tls_address = _address(entry["tls_listeners"][0])
         self.metrics_address = _address(entry["metrics"])
         return True
 

@@ -5,6 +5,7 @@ pamqp is the codec of methods and properties. Frames are read here, so that test
 
 import contextlib
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -111,9 +112,14 @@ def table(**entries: bytes) -> bytes:
 class RawClient:
     """One connection. Methods named ``expect_...`` fail the test when the broker answers anything else."""
 
-    def __init__(self, address: Address, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+    def __init__(
+        self, address: Address, timeout_s: float = ANSWER_TIMEOUT_S, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.socket = socket.create_connection(address, timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            # An end of the stream that the broker has not announced is an error then.
+            self.socket = tls.wrap_socket(self.socket, server_hostname=address[0], suppress_ragged_eofs=False)
         self.frame_max = 131072
         self.tune: Any = None
         self._buffer = b""

@@ -83,7 +83,7 @@ def test_users_of_a_file(write: Any) -> None:
         ("heartbeat_s = true", "heartbeat_s = true (from file {}); allowed is a whole number of at least 0"),
         ("channel_max = 0", "channel_max = 0 (from file {}); allowed is a whole number of at least 1, at most 65535"),
         ("data_dir = ''", 'data_dir = "" (from file {}); allowed is a text, not empty'),
-        ("listeners = []", "listeners = [] (from file {}); allowed is a list of"),
+        ("listeners = []", "listeners and tls_listeners are both empty; at least one of them is needed"),
         ("listeners = ['x']", 'listeners = ["x"] (from file {}); allowed is a list of "host:port" with a port from 0'),
         ("vhosts = ['a', 'a']", "vhosts (from file {}): 'a' is there more than once"),
         ("authentication = ['users', 'users']", "authentication (from file {}): 'users' is there more than once"),

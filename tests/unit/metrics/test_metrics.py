@@ -89,6 +89,8 @@ HAYPILE_NAMES = (
     "haypile_journal_sync_seconds_bucket",
     "haypile_journal_written_bytes_total",
     "haypile_process_cpu_seconds_total",
+    "haypile_tls_connections",
+    "haypile_tls_handshakes_failed_total",
 )
 
 
