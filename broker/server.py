@@ -51,7 +51,8 @@ from storage.scrubber import Scrubber, ScrubberOptions
 
 log = get_logger("broker")
 
-READ_BUFFER_SIZE_BYTES = 256 * 1024
+# What is read of one connection before others have their turn: of the smallest messages a half of a millisecond.
+READ_BUFFER_SIZE_BYTES = 128 * 1024
 # What is read of a TLS connection at once: the smallest records take a hundred times as long as plain octets.
 SEALED_BUFFER_SIZE_BYTES = 64 * 1024
 # Where nothing else is configured: the most that messages in queues take in memory, and their share of what the broker
