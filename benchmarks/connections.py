@@ -76,6 +76,12 @@ def _cycle(port: int) -> None:
     client.close()
 
 
+def cycle_count(_pipe: Any, port: int, count: int) -> None:
+    """Connect, declare an exclusive queue, publish, get and close so often."""
+    for _ in range(count):
+        _cycle(port)
+
+
 def churn(pipe: Any, port: int) -> tuple[float, float]:
     """Connect, declare an exclusive queue, publish, get and close, again and again during a span.
 

@@ -1,4 +1,4 @@
-"""How many instructions the broker takes for each message: what noise cannot change.
+"""How many instructions the broker takes for each message, request or cycle: what noise cannot change.
 
 usage: python -m benchmarks.instructions [--check | --record] [--scenario NAME]
 
@@ -16,12 +16,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.brokers import Haypile, remove
+from benchmarks.connections import cycle_count
 from benchmarks.generator import run_count
+from benchmarks.round_trips import REQUESTS, request_count
 from benchmarks.scenarios import CONFIRMED
-from benchmarks.topology import Load
+from benchmarks.topology import Load, Topology
 from benchmarks.workers import Workers
 
 RECORDED = Path(__file__).with_name("instructions.json")
@@ -30,11 +34,30 @@ START_TIMEOUT_S = 120.0
 RUN_TIMEOUT_S = 60.0
 ROUNDS = 2
 
-WORKLOADS = {
-    "a16": (Load(16), 200_000),
-    "a1k": (Load(1024), 50_000),
-    "b": (CONFIRMED, 30_000),
+
+def _stream(load: Load, workers: Workers, port: int, count: int) -> None:
+    run_count(workers, port, load, count)
+
+
+def _requests(workers: Workers, port: int, count: int) -> None:
+    with Topology(port, REQUESTS):
+        workers[0].start(request_count, port, REQUESTS.queue, count)
+        workers[0].receive()
+
+
+def _cycles(workers: Workers, port: int, count: int) -> None:
+    workers[0].start(cycle_count, port, count)
+    workers[0].receive()
+
+
+WORKLOADS: dict[str, tuple[Callable[[Workers, int, int], None], int]] = {
+    "a16": (partial(_stream, Load(16)), 200_000),
+    "a1k": (partial(_stream, Load(1024)), 50_000),
+    "b": (partial(_stream, CONFIRMED), 30_000),
+    "h": (_requests, 3_000),
+    "k": (_cycles, 300),
 }
+"""What is done, and how often."""
 
 DUMPED = re.compile(r"^(?:summary|totals):\s*(\d+)", re.MULTILINE)
 
@@ -72,11 +95,11 @@ def measure(names: list[str]) -> dict[str, int]:
         counts = {}
         with Workers() as workers:
             for name in names:
-                load, count = WORKLOADS[name]
+                run, count = WORKLOADS[name]
                 lowest = []
                 for _ in range(ROUNDS):
                     broker.count()
-                    run_count(workers, broker.port, load, count)
+                    run(workers, broker.port, count)
                     lowest.append(broker.count() // count)
                 counts[name] = min(lowest)
                 sys.stdout.write(json.dumps({"scenario": name, "instructions_per_message": lowest}) + "\n")

@@ -150,6 +150,14 @@ def request(pipe: Any, port: int, queue: str, rate: float) -> RoundTrips:
     return timer.result
 
 
+def request_count(_pipe: Any, port: int, queue: str, count: int) -> None:
+    """Send so many requests, each when the last is answered."""
+    pair = Pair(port, queue)
+    for number in range(count):
+        pair.trip(number)
+    pair.close()
+
+
 def requests(
     worker: Worker,
     port: int,

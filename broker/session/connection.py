@@ -183,11 +183,7 @@ class Connection(PausingReader):
         elif not self._suspended:
             # There is more to read. It is the turn of others first, but that a part of a large body is no work.
             self._full_reads += 1
-            if (
-                self._full_reads >= FULL_READS_MAX
-                or self._channel is None
-                or self._channel.received_of_body() < size
-            ):
+            if self._full_reads >= FULL_READS_MAX or self._channel is None or self._channel.received_of_body() < size:
                 self._full_reads = 0
                 self._rest()
 
