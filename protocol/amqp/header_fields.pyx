@@ -4,7 +4,7 @@ Whatever is not named keeps its octets, so that every type of a header survives 
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from protocol.amqp.reader cimport CONTENT_HEADER_SIZE_MIN, load_long, load_short
 
@@ -232,7 +232,19 @@ def replace_fields(bytes header not None, dict fields not None, bint keep_expira
 def replace_reply_to(bytes header not None, bytes reply_to not None):
     cdef Py_ssize_t at = lay_out(header).reply_to
     cdef Py_ssize_t end = at + 1 + octets_of(header)[at]
-    return header[:at] + bytes((len(reply_to),)) + reply_to + header[end:]
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(reply_to)
+    cdef Py_ssize_t rest = PyBytes_GET_SIZE(header) - end
+    cdef bytes replaced
+    cdef char *to
+    if size > 255:
+        raise ValueError(f"a reply-to of {size} octets")
+    replaced = PyBytes_FromStringAndSize(NULL, at + 1 + size + rest)
+    to = PyBytes_AS_STRING(replaced)
+    memcpy(to, PyBytes_AS_STRING(header), at)
+    to[at] = <char>size
+    memcpy(to + at + 1, PyBytes_AS_STRING(reply_to), size)
+    memcpy(to + at + 1 + size, PyBytes_AS_STRING(header) + end, rest)
+    return replaced
 
 
 def visible(bytes header not None):
