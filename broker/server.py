@@ -145,9 +145,19 @@ class Broker:
                 for listener in self._listeners + self._tls_listeners:
                     listener.close()
                 self.events.disable()
-                for vhost in self.vhosts.values():
-                    vhost.close(self.loop)
+                self._close_vhosts()
         log.info("stopped")
+
+    def _close_vhosts(self) -> None:
+        """Close all journals. Raises what has gone wrong with one of them, when the others are closed."""
+        failures = []
+        for vhost in self.vhosts.values():
+            try:
+                vhost.close(self.loop)
+            except Exception as error:  # noqa: BLE001 (raised below)
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     async def _start(self) -> None:
         registry.load_extensions()

@@ -212,14 +212,16 @@ class VirtualHost(QueueServices):
 
     def close_journal(self) -> None:
         """Bring everything on disk, with what only the next start has to know, and close the journal."""
-        if not self.journal.journal.failed:
-            self.commits.finish()
-            self.settlements.finish()
-            # An exchange may go with the last of the queues that were bound to it.
-            self.exclusive_queues.finish()
-        vhost_state.keep_delivered(self)
-        self.journal.write_settled()
-        self.journal.journal.close()
+        try:
+            if not self.journal.journal.failed:
+                self.commits.finish()
+                self.settlements.finish()
+                # An exchange may go with the last of the queues that were bound to it.
+                self.exclusive_queues.finish()
+        finally:
+            vhost_state.keep_delivered(self)
+            self.journal.write_settled()
+            self.journal.journal.close()
 
     # Tracing
 

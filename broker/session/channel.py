@@ -246,7 +246,9 @@ class Channel(ContentReceiver):
     def _count_unroutable(self, route: Route, message: Message, flags: cython.uint) -> None:
         if flags & PUBLISH_MANDATORY:
             self._counters.messages_unroutable_returned += 1
-            self._return_message(route, message)
+            # A large transaction goes on when its channel has been closed meanwhile.
+            if self.is_open:
+                self._return_message(route, message)
         else:
             self._counters.messages_unroutable_dropped += 1
 

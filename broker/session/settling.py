@@ -127,7 +127,11 @@ class ChannelSettling:
             self._holds = False
             channel.connection.release()
         for queue in job.paused:
-            queue.resume()
+            # Should one of them fail, the others go on all the same.
+            try:
+                queue.resume()
+            except Exception as error:  # noqa: BLE001 (told of below)
+                job.failure = job.failure or error
         if channel.global_prefetch_count and channel.is_open:
             channel.wake_consumers()
         if job.finished is not None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from broker.logs import get_logger
 from broker.queueing.consumer import Consumer
 from broker.queueing.message import Message
 from broker.queueing.queue import Queue
 from broker.routing.route import Route
+from broker.session.settling import settle_in_slices
+from broker.session.unacked import REQUEUE
 from protocol.amqp.errors import AMQPError, ChannelException, precondition_failed
 from protocol.amqp.methods import TxCommit
+
+log = get_logger("channel")
 
 Publish = tuple[Route, Message, int]
 Settlement = tuple[int, Message, int, Queue, Consumer | None, int]
@@ -75,6 +80,10 @@ class Transaction:
         """Take in that the commit has ended. What is ``left``, because it was refused, is as before tx.commit."""
         self._commit = None
         self._settlements[:0] = left
+        if left and not self._channel.is_open:
+            # What the channel held was given back when it ended, but for what the commit held.
+            self.rollback()
+            settle_in_slices(self._channel, self._channel.unacked.last_delivery_tag, REQUEUE)
 
     def rollback(self) -> None:
         """Forget the publishes, and make the settled deliveries unacknowledged again."""
@@ -150,7 +159,10 @@ class Commit:
         """Tell the client, whom nobody else tells any more."""
         channel = self._channel
         if not channel.is_open:
-            raise error
+            # A refusal concerns nobody else, whose work in this turn or as the broker stops must go on.
+            if not isinstance(error, AMQPError):
+                log.error("internal error", exc_info=error)
+            return
         if isinstance(error, AMQPError):
             error.of_method(TxCommit())
         if isinstance(error, ChannelException):

@@ -278,7 +278,9 @@ cdef class OutputBuffer:
     def heartbeat(self):
         self.put_heartbeat()
 
-    def octets(self, bytes data):
+    def octets(self, bytes data not None):
+        if PyBytes_GET_SIZE(data) == 0:
+            return
         store_bytes(self.reserve(PyBytes_GET_SIZE(data)), data)
 
     def method(self, unsigned int channel, bytes payload):
