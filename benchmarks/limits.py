@@ -10,11 +10,11 @@ sockets can be faster than this.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
 import socket
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +22,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from benchmarks.latencies import percentiles_us
 
 SMALL_SIZE_BYTES = 100
 """About what a small message and the frames around it take."""
@@ -93,16 +95,25 @@ def _listen() -> socket.socket:
     return listener
 
 
+def _time_each(task: Callable[[], object], seconds: float) -> dict[str, float]:
+    """Do one thing again and again, and tell how long it takes."""
+    times_ns = []
+    end_ns = time.monotonic_ns() + int(seconds * 1e9)
+    while (begin_ns := time.monotonic_ns()) < end_ns:
+        task()
+        times_ns.append(time.monotonic_ns() - begin_ns)
+    p50_us, p99_us = percentiles_us(times_ns)
+    return {"p50_us": p50_us, "p99_us": p99_us, "per_s": len(times_ns) / seconds}
+
+
 def _time_round_trips(peer: socket.socket, seconds: float) -> dict[str, float]:
     message = bytes(SMALL_SIZE_BYTES)
-    times_us = []
-    end = time.perf_counter() + seconds
-    while (begin := time.perf_counter()) < end:
+
+    def trip() -> None:
         peer.sendall(message)
         _receive(peer, len(message))
-        times_us.append((time.perf_counter() - begin) * 1e6)
-    cuts = statistics.quantiles(times_us, n=100)
-    return {"p50_us": cuts[49], "p99_us": cuts[98], "per_s": len(times_us) / seconds}
+
+    return _time_each(trip, seconds)
 
 
 def round_trip(seconds: float) -> dict[str, float]:
@@ -163,23 +174,20 @@ def synced_writes(seconds: float, directory: Path) -> dict[str, float]:
     """Measure a small write to a file that is there already, synced: what a confirm takes at least on the disk."""
     path = directory / "limits"
     record = bytes(RECORD_SIZE_BYTES)
-    times_us = []
+    offsets = itertools.cycle(range(0, FILE_SIZE_BYTES, RECORD_SIZE_BYTES))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+
+    def write() -> None:
+        os.pwrite(descriptor, record, next(offsets))
+        os.fdatasync(descriptor)
+
     try:
         for offset in range(0, FILE_SIZE_BYTES, CHUNK_SIZE_BYTES):
             os.pwrite(descriptor, bytes(CHUNK_SIZE_BYTES), offset)
         os.fsync(descriptor)
-        offset = 0
-        end = time.perf_counter() + seconds
-        while (begin := time.perf_counter()) < end:
-            os.pwrite(descriptor, record, offset)
-            os.fdatasync(descriptor)
-            times_us.append((time.perf_counter() - begin) * 1e6)
-            offset = (offset + len(record)) % FILE_SIZE_BYTES
+        return _time_each(write, seconds)
     finally:
         os.close(descriptor)
-    cuts = statistics.quantiles(times_us, n=100)
-    return {"p50_us": cuts[49], "p99_us": cuts[98], "per_s": len(times_us) / seconds}
 
 
 def main(arguments: list[str]) -> None:

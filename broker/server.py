@@ -92,14 +92,14 @@ class Broker:
         self.page_out: PageOut
         self.loop: asyncio.AbstractEventLoop
         self.memory = MemoryAlarm(configuration.memory_high_watermark_bytes, configuration.memory_high_watermark_ratio)
+        self.journal_watches = JournalWatches()
         self.disk = DiskAlarm(
             configuration.data_dir,
             configuration.disk_free_limit_bytes,
             self._measure_disk,
-            lambda: self.journal_watches.taken_bytes(),
+            self.journal_watches.taken_bytes,
         )
         self.alarms = Alarms([self.memory, self.disk])
-        self.journal_watches = JournalWatches()
         self._authenticator = Authenticator(configuration.users)
         self._connections_max = min(configuration.connections_max, _raise_descriptor_limit())
         self._listeners: list[socket.socket] = []

@@ -1,6 +1,5 @@
 """Checkpoints: the owner's complete state as of a sequence, so that older segments can go."""
 
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,11 +7,10 @@ from pathlib import Path
 
 from storage.checksum import crc32c
 from storage.damage import read_around
-from storage.filesystem import Filesystem
+from storage.filesystem import Filesystem, put_file
 from storage.layout import (
     CHECKPOINT_PREFIX,
     HEADER_SIZE,
-    TEMPORARY_SUFFIX,
     CheckpointHeader,
     HeaderError,
     checkpoint_path,
@@ -56,25 +54,7 @@ def write_checkpoint(
     header = CheckpointHeader(
         checkpoint.sequence, size, checkpoint.epoch, time_us, checksum, checkpoint.newest_sequence
     )
-    path = checkpoint_path(directory, checkpoint.sequence)
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
-    descriptor = filesystem.open(temporary, create=True)
-    try:
-        try:
-            filesystem.write(descriptor, header.encode(), 0)
-            offset = HEADER_SIZE
-            for piece in checkpoint.pieces:
-                filesystem.write(descriptor, piece, offset)
-                offset += len(piece)
-            filesystem.sync(descriptor)
-        finally:
-            filesystem.close(descriptor)
-        filesystem.rename(temporary, path)
-    except OSError:
-        # Half a checkpoint takes room that something better may need.
-        with contextlib.suppress(OSError):
-            filesystem.remove(temporary)
-        raise
+    put_file(filesystem, checkpoint_path(directory, checkpoint.sequence), (header.encode(), *checkpoint.pieces))
     sync_directory()
     remove_checkpoints_before(filesystem, directory, checkpoint.sequence)
     return HEADER_SIZE + size

@@ -122,7 +122,7 @@ def keep_copies(filesystem: Filesystem, directory: Path, damages: Iterable[Damag
         data, _ = read_part_around(filesystem, damage.path, damage.offset, damage.size)
         name = f"{damage.path.name}-{damage.offset:0{OFFSET_DIGITS}}-{crc32c(data):08x}"
         if name not in there:
-            put_file(filesystem, aside / name, data)
+            put_file(filesystem, aside / name, (data,))
             there.add(name)
     if len(there) > count_before:
         filesystem.sync_directory(aside)

@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
+
+from storage.layout import TEMPORARY_SUFFIX
 
 
 class Filesystem(Protocol):
@@ -154,17 +157,20 @@ class LocalFilesystem:
 
 def write_file(filesystem: Filesystem, path: Path, data: bytes) -> None:
     """Put a file on disk, whole or not at all. Raises OSError."""
-    put_file(filesystem, path, data)
+    put_file(filesystem, path, (data,))
     filesystem.sync_directory(path.parent)
 
 
-def put_file(filesystem: Filesystem, path: Path, data: bytes) -> None:
+def put_file(filesystem: Filesystem, path: Path, pieces: Iterable[bytes]) -> None:
     """Put a file on disk, whole or not at all; its name is only there for sure when its directory has been synced."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    offset = 0
     descriptor = filesystem.open(temporary, create=True)
     try:
         try:
-            filesystem.write(descriptor, data, 0)
+            for piece in pieces:
+                filesystem.write(descriptor, piece, offset)
+                offset += len(piece)
             filesystem.sync(descriptor)
         finally:
             filesystem.close(descriptor)

@@ -126,9 +126,7 @@ class MessageGroups:
         if before.header_name == self.header_name:
             for key, group in before._groups.items():
                 if group.out:
-                    mine = Group()
-                    mine.out = group.out
-                    self._groups[key] = mine
+                    self.take_busy(key, group.out)
 
     # Dropping everything
 

@@ -52,4 +52,5 @@ cdef class UnackedDeliveries:
     cdef UnackedEntry *_at(self, Py_ssize_t index) noexcept
     cdef int _make_room(self) except -1
     cdef int _grow(self) except -1
+    cdef Py_ssize_t _copy_unsettled(self, Py_ssize_t *index, unsigned long long through_tag, UnackedEntry *to) noexcept
     cdef void _trim(self) noexcept

@@ -161,25 +161,34 @@ cdef class UnackedDeliveries:
     cdef int _make_room(self) except -1:
         """Drop the settled entries of a full ring, or let it grow where that would not free half of it."""
         cdef Py_ssize_t capacity = max(CAPACITY_MIN, self.capacity)
-        cdef Py_ssize_t index, kept = 0
-        cdef UnackedEntry *entry
+        cdef Py_ssize_t index = 0, kept
         cdef UnackedEntry *made
         if self.capacity and 2 * self.count > self.capacity:
             return self._grow()
         made = <UnackedEntry *>malloc(capacity * sizeof(UnackedEntry))
         if made is NULL:
             raise MemoryError
-        for index in range(self.length):
-            entry = self._at(index)
-            if entry.message is not NULL:
-                made[kept] = entry[0]
-                kept += 1
+        kept = self._copy_unsettled(&index, <unsigned long long>-1, made)
         free(self.ring)
         self.ring = made
         self.head = 0
         self.length = kept
         self.capacity = capacity
         return 0
+
+    cdef Py_ssize_t _copy_unsettled(
+        self, Py_ssize_t *index, unsigned long long through_tag, UnackedEntry *to
+    ) noexcept:
+        """Copy the unsettled entries up to a tag, from ``index`` on, which goes on. Returns how many there were."""
+        cdef Py_ssize_t count = 0
+        cdef UnackedEntry *entry
+        while index[0] < self.length and self._at(index[0]).delivery_tag <= through_tag:
+            entry = self._at(index[0])
+            index[0] += 1
+            if entry.message is not NULL:
+                to[count] = entry[0]
+                count += 1
+        return count
 
     cdef int _grow(self) except -1:
         """Double a full ring. Of many entries as few are moved as possible: others wait for it."""
@@ -252,7 +261,6 @@ cdef class UnackedDeliveries:
     def restore(self, list held not None):
         cdef Py_ssize_t capacity = CAPACITY_MIN, index = 0, place = 0
         cdef UnackedEntry *made
-        cdef UnackedEntry *entry
         cdef Message message
         cdef Queue queue
         cdef Consumer consumer
@@ -264,13 +272,9 @@ cdef class UnackedDeliveries:
         if made is NULL:
             raise MemoryError
         for delivery_tag, message, position, queue, consumer in held:
-            while index < self.length and self._at(index).delivery_tag < delivery_tag:
-                entry = self._at(index)
-                index += 1
-                if entry.message is not NULL:
-                    tick = entry.tick
-                    made[place] = entry[0]
-                    place += 1
+            place += self._copy_unsettled(&index, delivery_tag - 1, &made[place])
+            if place:
+                tick = made[place - 1].tick
             Py_INCREF(message)
             Py_INCREF(queue)
             Py_INCREF(consumer)
@@ -281,12 +285,7 @@ cdef class UnackedDeliveries:
             made[place].consumer = <PyObject *>consumer
             made[place].tick = tick
             place += 1
-        while index < self.length:
-            entry = self._at(index)
-            index += 1
-            if entry.message is not NULL:
-                made[place] = entry[0]
-                place += 1
+        place += self._copy_unsettled(&index, <unsigned long long>-1, &made[place])
         free(self.ring)
         self.ring = made
         self.head = 0
