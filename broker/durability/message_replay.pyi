@@ -14,7 +14,7 @@ class ReplayedQueue:
 
     A copy of a message stands before what it repeats of its fate, and the end of the log may have come between them.
     ``unrepeated_returns`` are the segments of such copies, by position, and ``delivered_unrepeated`` says whether there
-    are copies of messages behind the last record that tells how far the queue has delivered.
+    are copies of messages, or returns, behind the last record that tells how far the queue has delivered.
     """
 
     definition: QueueDeclared

@@ -181,8 +181,10 @@ cdef class MessageReplay(Replayer):
         if queue is not None and queue.messages.whereabouts(position):
             queue.returns[position] = (count, not_before_ms)
             queue.unrepeated_returns.pop(position, None)
-            # So it had been delivered, whether or not the record is whole that says so.
-            queue.delivered_position = max(queue.delivered_position, position)
+            if position > queue.delivered_position:
+                # So it had been delivered. Should this record be damaged one day, another one is to say so.
+                queue.delivered_position = position
+                queue.delivered_unrepeated = True
         return 0
 
     def close(self):

@@ -161,6 +161,32 @@ def test_what_came_back_is_flagged_though_the_record_of_its_delivery_is_damaged(
     broker.stop()
 
 
+def test_what_came_back_is_flagged_though_the_record_of_its_return_is_damaged(tmp_path: Path) -> None:
+    """It had been delivered when everything was flagged anyway, after a crash, and only the return said so."""
+    broker = InProcessBroker(tmp_path)
+    channel = broker.connect().channel()
+    channel.declare_queue("q", durable=True, arguments={"x-queue-type": "quorum"})
+    channel.publish(b"comes back", "q", properties=PERSISTENT)
+    broker.settle()
+    broker.crash()
+    broker.start()
+    channel = broker.connect().channel()
+    message = channel.get("q", no_ack=False)
+    assert message is not None
+    channel.send(Basic.Nack(message.method.delivery_tag, requeue=True))
+    broker.settle()
+    broker.crash()
+    broker.start()
+    broker.stop()
+    damage(broker, "return", b"")
+    for index in tmp_path.glob("*.index"):
+        index.unlink()
+    broker.start()
+    assert broker.vhost.damage.lost_record_count == 1
+    assert [redelivered for _, _, redelivered in broker.vhost.queues["q"].entries(0, 10)] == [True]
+    broker.stop()
+
+
 def test_records_are_described(bare: BareVirtualHost) -> None:
     bare.declare("q")
     bare.publish("q", b"four", message_id="x")
