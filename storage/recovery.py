@@ -469,6 +469,9 @@ class Recovery:
             kept_count = 1 + next(i for i, file in enumerate(self._files) if file.segment is reader.unit_segment)
             self.sequence = reader.unit_sequence
             reader.unit_segment.cut(reader.unit_offset, self.sequence)
+        if self._open_ended and any(self._begins_loss(damage) for damage in self.damages):
+            # What proves that it had been on disk may lie in what is cut or goes: the next start is to find it so, too.
+            self._attested = max(self._attested, reader.sequence + 1)
         if self.sequence < self._attested:
             if self._open_ended:
                 self._count_lost(self._attested + 1)
@@ -478,6 +481,10 @@ class Recovery:
             self.sequence = self._attested
         self._check_reclaimed()
         self._plan(end, kept_count)
+
+    def _begins_loss(self, damage: Damage) -> bool:
+        """Say whether the record behind the last one that could be read is known to have been in a damaged stretch."""
+        return damage.case is Case.RECORD_DAMAGED and damage.sequence == self._reader.sequence + 1
 
     def _check_reclaimed(self) -> None:
         """Refuse a log from which something is missing that was not reclaimed."""

@@ -206,6 +206,23 @@ def test_a_header_is_written_again_before_the_records_that_told_it_are_cut():
     assert (again, recovery.damages) == (records, [])
 
 
+def test_what_had_proved_a_damaged_stretch_is_not_needed_again():
+    """The end of a unit is in it, and the segment that proved it can be read no more and goes."""
+    first = SegmentMaker().batch([(b"a",), (b"b", b"c")]).mark(SEALED)
+    second = SegmentMaker(number=2, file_id=2, durable=2, sequence=first.sequence).batch([(b"d",), (b"e",), (b"f",)])
+    damaged, later = bytearray(first.bytes(0)), bytearray(second.bytes())
+    del damaged[first.offsets[2]]
+    later[:HEADER_SIZE] = bytes(HEADER_SIZE)
+    later[second.offsets[0] + 4] ^= 1
+    disk = SimulatedDisk({first.name: bytes(damaged), second.name: bytes(later)})
+    served, found = recover(disk.files)
+    for _ in range(3):
+        Recovery(DIRECTORY, disk).apply()
+        again, recovery = recover(disk.files)
+        assert again == served
+        assert recovery.damages[0] == found.damages[0]
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_a_header_can_be_made_for_any_seed(seed):
     header = SegmentHeader.with_seed(seed, 3, 5)
