@@ -14,6 +14,10 @@ HANDED_OVER_PER_TURN_MAX = 8_192
 HANDED_OVER_AT_ONCE_MAX = 2_048
 HANDED_OVER_AT_ONCE_MIN = 32
 
+# How many connections are served before the journals are committed. Handing a commit to its thread means to wake that,
+# and whoever is to get a message is woken first; but the disk does not wait for the writes of a thousand connections.
+SERVED_BEFORE_COMMIT_MAX = 16
+
 
 class EndOfTurn:
     """Something that has work to do at the end of a turn; connections are."""
@@ -27,7 +31,7 @@ class EndOfTurn:
 
 
 class Turn:
-    """One turn of the event loop: reads come first, then one commit per journal, then one write per connection.
+    """One turn of the event loop: reads come first, then one write per connection, and one commit per journal.
 
     Queues that go on with their backlogs share what one turn allows: each hands over up to its ``share()`` at a time,
     and takes that off ``hand_over_left``.
@@ -59,7 +63,7 @@ class Turn:
         return 0
 
     def want_commit(self, commit: Callable[[], Any]) -> None:
-        """Call ``commit`` at the end of this turn, before anything is sent."""
+        """Call ``commit`` at the end of this turn."""
         self._journals.append(commit)
         if not self._scheduled:
             self._schedule()
@@ -100,10 +104,10 @@ class Turn:
                 self._wake_some()
             if self._steps:
                 self._take_steps()
-            if self._journals:
-                self._call_each(self._journals)
             if self._waiting:
                 self._end_turns()
+            if self._journals:
+                self._call_each(self._journals)
         finally:
             # Whatever was put off meanwhile has seen to it that there is a next turn, and what is left has not.
             if not self._scheduled and (self._wakes or self._steps or self._journals or self._waiting):
@@ -156,6 +160,8 @@ class Turn:
         done: cython.Py_ssize_t = 0
         try:
             for waiting in ended:
+                if done == SERVED_BEFORE_COMMIT_MAX:
+                    self._call_each(self._journals)
                 done += 1
                 waiting.end_of_turn_wanted = False
                 waiting.end_turn()

@@ -6,7 +6,7 @@ import pytest
 
 from broker.metrics.counters import Counters
 from broker.session.outlet import Outlet
-from broker.turn import HANDED_OVER_AT_ONCE_MIN, HANDED_OVER_PER_TURN_MAX, Turn
+from broker.turn import HANDED_OVER_AT_ONCE_MIN, HANDED_OVER_PER_TURN_MAX, SERVED_BEFORE_COMMIT_MAX, Turn
 
 
 class MistakeError(Exception):
@@ -60,7 +60,7 @@ def put_off(turn: Turn, part: str, worker: Worker) -> None:
         worker.owes_confirms(None)
 
 
-PARTS = ("queue", "step", "journal", "connection")
+PARTS = ("queue", "step", "connection", "journal")
 
 
 @pytest.fixture
@@ -130,6 +130,17 @@ def test_a_turn_in_which_all_goes_well_is_the_only_one(loop: Loop, turn: Turn) -
         put_off(turn, part, Worker(turn, part, done))
     loop.ready.pop()()
     assert done == list(PARTS)
+    assert not loop.ready
+
+
+def test_the_disk_does_not_wait_for_very_many_connections(loop: Loop, turn: Turn) -> None:
+    done: list[str] = []
+    connections = [str(number) for number in range(2 * SERVED_BEFORE_COMMIT_MAX)]
+    for name in connections:
+        put_off(turn, "connection", Worker(turn, name, done))
+    put_off(turn, "journal", Worker(turn, "journal", done))
+    loop.ready.pop()()
+    assert done == [*connections[:SERVED_BEFORE_COMMIT_MAX], "journal", *connections[SERVED_BEFORE_COMMIT_MAX:]]
     assert not loop.ready
 
 
