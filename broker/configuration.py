@@ -143,6 +143,7 @@ class Configuration(Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat_s: Annotated[int, Meta(ge=0, le=65_535)] = 60
     handshake_timeout_ms: Milliseconds = 10_000
     shutdown_timeout_ms: Milliseconds = 5_000
+    busy_poll_us: Annotated[int, Meta(ge=0, le=1_000)] = 50
     consumer_timeout_ms: Annotated[int, Meta(ge=0)] = 0
     max_message_size_bytes: Annotated[int, Meta(ge=1, le=512 << 20)] = 128 << 20
     memory_high_watermark_bytes: Annotated[int, Meta(ge=0)] = 0

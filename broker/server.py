@@ -22,6 +22,7 @@ from broker.access.sasl import Credentials
 from broker.access.users import Authenticator, User
 from broker.address import format_address, parse_address
 from broker.alarms import Alarms
+from broker.busy_poll import busy_poll
 from broker.configuration import Configuration, ConfigurationError
 from broker.free_space import DiskAlarm
 from broker.hooks import event_properties, interceptors, queue_arguments
@@ -121,7 +122,7 @@ class Broker:
         collector.load()
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(_log_exception)
-        self.turn = Turn(self.loop.call_soon)
+        self.turn = Turn(self.loop.call_soon, busy_poll(self.loop.call_soon, self.configuration.busy_poll_us))
         self.events = Events(self.turn)
         self._started_at = self.loop.time()
         self._stopping = asyncio.Event()

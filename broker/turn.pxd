@@ -1,5 +1,8 @@
 cimport cython
 
+from broker.busy_poll cimport BusyPoll
+from broker.clock cimport monotonic_ns
+
 
 cdef class EndOfTurn:
     cdef bint end_of_turn_wanted
@@ -11,6 +14,7 @@ cdef class EndOfTurn:
 cdef class Turn:
     cdef object _call_soon
     cdef object _run
+    cdef BusyPoll _busy_poll
     cdef bint _scheduled
     cdef public bint publishers_blocked
     cdef public unsigned int tick

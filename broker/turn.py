@@ -6,6 +6,11 @@ from typing import Any
 
 import cython
 
+from broker.busy_poll import BusyPoll
+
+if not cython.compiled:
+    from time import monotonic_ns
+
 # What all queues together hand over in one turn when they go on with what waits, so that many long backlogs do not hold
 # up the event loop either: so many messages without a body to speak of, which takes a few milliseconds.
 HANDED_OVER_PER_TURN_MAX = 8_192
@@ -34,12 +39,13 @@ class Turn:
     """One turn of the event loop: reads come first, then one write per connection, and one commit per journal.
 
     Queues that go on with their backlogs share what one turn allows: each hands over up to its ``share()`` at a time,
-    and takes that off ``hand_over_left``.
+    and takes that off ``hand_over_left``. ``busy_poll`` is told when a turn begins and when it ends.
     """
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], Any]) -> None:
+    def __init__(self, call_soon: Callable[[Callable[[], None]], Any], busy_poll: BusyPoll | None = None) -> None:
         self._call_soon = call_soon
         self._run = self.run
+        self._busy_poll = busy_poll
         self._scheduled = False
         self.publishers_blocked = False
         # A coarse clock: how often the broker has looked after its connections.
@@ -99,6 +105,8 @@ class Turn:
         """
         self._scheduled = False
         self.hand_over_left = HANDED_OVER_PER_TURN_MAX
+        if self._busy_poll is not None:
+            self._busy_poll.begin_turn(monotonic_ns())
         try:
             if self._wakes:
                 self._wake_some()
@@ -112,6 +120,8 @@ class Turn:
             # Whatever was put off meanwhile has seen to it that there is a next turn, and what is left has not.
             if not self._scheduled and (self._wakes or self._steps or self._journals or self._waiting):
                 self._schedule()
+            if self._busy_poll is not None:
+                self._busy_poll.end_turn(monotonic_ns())
 
     def _wake_some(self) -> int:
         """Let queues go on as far as the turn allows; those that have not had theirs go on before the others."""
