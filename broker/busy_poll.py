@@ -83,6 +83,7 @@ class BusyPoll:
             return
         if self._idle:
             # Whoever is to send the work may have no other processor to do it on.
-            sched_yield()
+            with cython.nogil:
+                sched_yield()
         self._idle = True
         self._call_soon(self._look)
