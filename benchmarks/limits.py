@@ -18,6 +18,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -61,6 +63,26 @@ def _forward(listener: socket.socket) -> None:
     while data := requester.recv(CHUNK_SIZE_BYTES):
         responder.sendall(data)
         requester.sendall(responder.recv(CHUNK_SIZE_BYTES))
+
+
+def _forward_awake(listener: socket.socket) -> None:
+    """Do the same, and look for the next octets instead of sleeping until they come."""
+    responder, requester = _accept(listener), _accept(listener)
+    for peer in (responder, requester):
+        peer.setblocking(False)
+    with suppress(ConnectionError):
+        while True:
+            responder.sendall(_receive_awake(requester))
+            requester.sendall(_receive_awake(responder))
+
+
+def _receive_awake(peer: socket.socket) -> bytes:
+    while True:
+        with suppress(BlockingIOError):
+            data = peer.recv(CHUNK_SIZE_BYTES)
+            if not data:
+                raise ConnectionResetError
+            return data
 
 
 def _echo(listener: socket.socket) -> None:
@@ -126,10 +148,10 @@ def round_trip(seconds: float) -> dict[str, float]:
     return result
 
 
-def forwarded_round_trip(seconds: float) -> dict[str, float]:
+def forwarded_round_trip(seconds: float, forward: Callable[[socket.socket], None] = _forward) -> dict[str, float]:
     """Measure a request and its answer by way of a third process: what a remote procedure call takes at least."""
     with _listen() as listener:
-        forwarder = _start(_forward, listener)
+        forwarder = _start(forward, listener)
         port = listener.getsockname()[1]
         here, there = multiprocessing.Pipe()
         # It is there before the requester: what is forked later would keep the requester's socket open.
@@ -142,11 +164,27 @@ def forwarded_round_trip(seconds: float) -> dict[str, float]:
     return result
 
 
-def bandwidth(seconds: float) -> dict[str, float]:
+def _pass_on(listener: socket.socket, port: int) -> None:
+    source, target = _accept(listener), _connect(port)
+    memory = memoryview(bytearray(CHUNK_SIZE_BYTES))
+    while size := source.recv_into(memory):
+        target.sendall(memory[:size])
+
+
+def forwarded_bandwidth(seconds: float) -> dict[str, float]:
+    """Measure how many octets go through a third process: what large bodies take at least."""
+    with _listen() as listener:
+        process = _start(_swallow, listener)
+        result = bandwidth(seconds, partial(_pass_on, port=listener.getsockname()[1]))
+    process.join(TIMEOUT_S)
+    return result
+
+
+def bandwidth(seconds: float, take: Callable[[socket.socket], None] = _swallow) -> dict[str, float]:
     """Measure how many octets go through a loopback connection: each is copied into the system and out of it."""
     sent = 0
     with _listen() as listener:
-        process = _start(_swallow, listener)
+        process = _start(take, listener)
         chunk = bytes(CHUNK_SIZE_BYTES)
         with _connect(listener.getsockname()[1]) as peer:
             begin = time.perf_counter()
@@ -199,7 +237,9 @@ def main(arguments: list[str]) -> None:
     measurements: dict[str, Callable[[float], dict[str, float]]] = {
         "round trip": round_trip,
         "round trip by way of a third process": forwarded_round_trip,
+        "round trip by way of one that does not sleep": partial(forwarded_round_trip, forward=_forward_awake),
         "loopback": bandwidth,
+        "loopback by way of a third process": forwarded_bandwidth,
         "copying memory": copies,
     }
     with TemporaryDirectory(dir=options.directory) as directory:
