@@ -6,8 +6,9 @@ from typing import Any
 import cython
 
 from broker.metrics.counters import Counters
+from broker.session.sockets import SocketReader
 from broker.session.tls import TlsTransport
-from broker.turn import EndOfTurn, Turn
+from broker.turn import Turn
 from protocol.amqp.writer import OutputBuffer
 
 if not cython.compiled:
@@ -29,7 +30,7 @@ ROUTE_WORK = 20
 ASKING_WORK = 10
 
 
-class Outlet(EndOfTurn):
+class Outlet(SocketReader):
     """Where a connection's frames go out.
 
     An outlet is *congested* while the transport holds octets that the socket did not take: consumers get nothing
