@@ -12,6 +12,7 @@ from broker.session.confirms cimport Confirms
 from broker.session.content cimport EXPECT_METHOD, ContentReceiver
 from broker.session.plain_header cimport accept_plain
 from broker.session.reading cimport PausingReader
+from broker.session.replies cimport OrderedReplies
 from broker.session.unacked cimport UnackedDeliveries
 from protocol.amqp.reader cimport FrameReader
 
@@ -59,7 +60,7 @@ cdef class Channel(ContentReceiver):
     cdef VirtualHostJournal _journal
     cdef unsigned long long _delivery_tag
     cdef dict _given_back
-    cdef object _replies
+    cdef OrderedReplies _replies
     cdef bint _confirms_owed
     cdef bint _waits_for_journal
     # The exchange and routing key, and the content header, that were published last: most publishers repeat them.

@@ -110,11 +110,14 @@ class Outlet(SocketReader):
         """Write the confirms that are due, and send."""
         if self._confirming:
             complete: cython.bint = False
+            # What is written here goes out at once, and asks for no turn of its own.
+            self.end_of_turn_wanted = True
             try:
                 while self._confirming:
                     self._confirming.popleft().write_confirms()
                 complete = True
             finally:
+                self.end_of_turn_wanted = False
                 if not complete:
                     # The others, and what is written already, are no worse off for it than by one turn.
                     self.turn.want_end(self)
