@@ -5,6 +5,9 @@ from broker.session.transmit cimport transmit
 from broker.turn cimport Turn
 from protocol.amqp.writer cimport OutputBuffer
 
+cdef Py_ssize_t FLUSH_SIZE_BYTES
+cdef Py_ssize_t OUTPUT_SIZE_MAX_BYTES
+
 
 cdef class Outlet(SocketReader):
     cdef OutputBuffer output
