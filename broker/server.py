@@ -38,6 +38,7 @@ from broker.paging.page_out import PageOut
 from broker.routing import registry
 from broker.session import consumer_timeouts
 from broker.session.connection import Connection
+from broker.session.sockets import Sockets
 from broker.session.tls import TlsTransport
 from broker.tls import load_context
 from broker.turn import Turn
@@ -88,6 +89,7 @@ class Broker:
         self.state = "starting"
         self.journal_failure: str | None = None
         self.recovering: str | None = None
+        self.sockets: Sockets
         self.turn: Turn
         self.events: Events
         self.page_out: PageOut
@@ -122,7 +124,8 @@ class Broker:
         collector.load()
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(_log_exception)
-        self.turn = Turn(self.loop.call_soon, busy_poll(self.loop.call_soon, self.configuration.busy_poll_us))
+        self.sockets = Sockets(self.loop, self.read_buffer)
+        self.turn = Turn(self.sockets.call_soon, busy_poll(self.loop.call_soon, self.configuration.busy_poll_us))
         self.events = Events(self.turn)
         self._started_at = self.loop.time()
         self._stopping = asyncio.Event()
@@ -145,6 +148,7 @@ class Broker:
                     server.close()
                 for listener in self._listeners + self._tls_listeners:
                     listener.close()
+                self.sockets.close()
                 self.events.disable()
                 self._close_vhosts()
         log.info("stopped")

@@ -81,4 +81,7 @@ class Postponed:
 
     def out_of_room(self) -> Obstacle | None:
         """Return the first thing for which the disk is too full."""
-        return next((obstacle for obstacle in self._obstacles.values() if obstacle.is_full_disk), None)
+        for obstacle in self._obstacles.values():
+            if obstacle.is_full_disk:
+                return obstacle
+        return None

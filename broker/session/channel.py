@@ -24,7 +24,7 @@ from broker.session.reading import PausingReader
 from broker.session.replies import OrderedReplies, PendingReply
 from broker.session.settling import SETTLED_AT_ONCE_MAX, ChannelSettling, settle_in_slices
 from broker.session.unacked import ACKNOWLEDGE, REQUEUE, UnackedDeliveries
-from protocol.amqp import codec, content_header
+from protocol.amqp import codec
 from protocol.amqp.errors import not_implemented, precondition_failed, syntax_error
 from protocol.amqp.header_fields import TRAIT_ROUTED
 from protocol.amqp.methods import BasicCancel, BasicGetEmpty, BasicGetOk, BasicReturn, Method
@@ -34,6 +34,7 @@ if not cython.compiled:
     from broker.clock import now_ms
     from broker.queueing.message import new_message
     from broker.session.content import EXPECT_METHOD
+    from broker.session.plain_header import accept_plain
 
 PUBLISH_MANDATORY = 1
 PUBLISH_IMMEDIATE = 2
@@ -70,7 +71,7 @@ class Channel(ContentReceiver):
         self.confirms: Confirms | None = None
         self.transaction: Any = None
         self.last_queue_name: str | None = None
-        self.reply_queue: Queue | None = None
+        self.set_reply_queue(None)
         self.exchanges_allowed: set[str] = set()
         self._counters = connection.counters
         self._routes = vhost.routes
@@ -84,7 +85,6 @@ class Channel(ContentReceiver):
         self._waits_for_journal = False
         self._route: Route | None = None
         self._header = b""
-        self._header_received = b""
         self._header_delivery_mode = 0
         self._header_traits = 0
 
@@ -126,16 +126,16 @@ class Channel(ContentReceiver):
         return route
 
     def _learn_header(self, header: bytes) -> int:
-        mode: cython.int = content_header.delivery_mode(header)
+        mode: cython.int = 0
+        traits: cython.uint = 0
+        accepted: Any = accept_plain(self, header, self._reply_name, cython.address(mode), cython.address(traits))
         if mode < 0:
             raise syntax_error("malformed content header", 60, 40)
-        self._header = self._header_received = header
-        self._header_delivery_mode = mode
-        self._header_traits = 0
-        if content_header.property_flags(header) & content_header.FLAGS_CHECKED:
-            self._header_received = b""
-            self._header, self._header_traits = self.accept_header(header)
-            self._header_received = header
+        self._header_received = b""
+        if accepted is None:
+            accepted, traits = self.accept_header(header)
+        self._header, self._header_received = accepted, header
+        self._header_delivery_mode, self._header_traits = mode, traits
         return 0
 
     def accept_header(self, header: bytes) -> tuple[bytes, int]:
@@ -145,8 +145,8 @@ class Channel(ContentReceiver):
     def set_reply_queue(self, queue: Queue | None) -> None:
         """Take over, or give up, the queue of the reply consumer (direct reply-to)."""
         self.reply_queue = queue
-        # A header that was accepted says where replies go.
-        self._header_received = b""
+        self._reply_name = None if queue is None else queue.name.encode()
+        self._header_received = b""  # One that was accepted says where replies go.
 
     def _publish(self, flags: cython.uint, body: bytes) -> int:
         if flags & PUBLISH_IMMEDIATE:

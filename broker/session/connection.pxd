@@ -2,6 +2,7 @@ cimport cython
 
 from broker.session.channel cimport Channel
 from broker.session.reading cimport PausingReader
+from broker.session.sockets cimport Sockets
 from protocol.amqp.reader cimport ReadBuffer
 
 cdef int FRAME_NONE
@@ -63,5 +64,6 @@ cdef class Connection(PausingReader):
     cdef unsigned int _channel_number
 
     cdef int _process_frames(self) except -1
+    cdef int _read_directly(self) except -1
     cdef int _dispatch(self, int kind) except -1
     cdef int _find_channel(self, unsigned int number) except -1

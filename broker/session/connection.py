@@ -14,6 +14,7 @@ from broker.session.handshake import Handshake
 from broker.session.methods import CHANNEL_METHODS
 from broker.session.outlet import METHOD_WORK, WORK_PER_TURN_MAX
 from broker.session.reading import PausingReader
+from broker.session.sockets import Sockets
 from broker.session.unacked import ACKNOWLEDGE, REJECT, REQUEUE
 from protocol.amqp import codec
 from protocol.amqp.erlang_term import format_binary
@@ -140,6 +141,8 @@ class Connection(PausingReader):
         self.state = STATE_CLOSED
         self.transport = None
         self.descriptor = -1
+        if self.sockets is not None:
+            self.sockets.remove(self)
         self.output.release()
         try:
             self._end_channels()
@@ -167,14 +170,37 @@ class Connection(PausingReader):
         return self._read_buffer.view
 
     def buffer_updated(self, size: int) -> None:
-        """Take in ``size`` octets that were read."""
+        """Take in ``size`` octets that were read by the event loop, or came through TLS."""
+        self.receive(size)
+        if self.descriptor >= 0 and self.transport is not None:
+            self._read_directly()
+
+    def _read_directly(self) -> int:
+        """Have the event loop read no more; it begins only when ``connection_made`` is over."""
+        self.reading = not (self._suspended or self._resting)
+        sockets: Sockets = self.broker.sockets
+        sockets.add(self, self.descriptor)
+        self.transport.pause_reading()
+        return 0
+
+    def input_ended(self, orderly: cython.bint) -> int:
+        """Close, as there is nothing more to come."""
+        if self.transport is not None:
+            if orderly:
+                self.transport.close()
+            else:
+                self.transport.abort()
+        return 0
+
+    def receive(self, size: cython.Py_ssize_t) -> int:
+        """Take in ``size`` octets that are in the read buffer."""
         self._received_since_tick = True
         self.counters.bytes_received += size
         if self._deaf or self.state == STATE_CLOSED:
-            return
+            return 0
         if self.state == STATE_PREAMBLE:
             self._take_preamble(bytes(self._read_buffer.view[:size]))
-            return
+            return 0
         self.work_left = WORK_PER_TURN_MAX
         self.reader.feed(self._read_buffer, size)
         self._process()
@@ -186,6 +212,7 @@ class Connection(PausingReader):
             if self._full_reads >= FULL_READS_MAX or self._channel is None or self._channel.received_of_body() < size:
                 self._full_reads = 0
                 self._rest()
+        return 0
 
     def resume_writing(self) -> None:
         """Go on: the peer has taken what was waiting for it."""
@@ -511,6 +538,7 @@ class Connection(PausingReader):
                 if self.output.size_bytes:
                     self.transport.writelines(self.output.take_parts())
                 self.descriptor = -1
+                self.reading = False
                 self.transport.close()
 
     # Pausing

@@ -1,11 +1,15 @@
 from broker.metrics.counters cimport Counters
+from broker.session.sockets cimport SocketReader
 from broker.session.tls cimport TlsTransport
 from broker.session.transmit cimport transmit
-from broker.turn cimport EndOfTurn, Turn
+from broker.turn cimport Turn
 from protocol.amqp.writer cimport OutputBuffer
 
+cdef Py_ssize_t FLUSH_SIZE_BYTES
+cdef Py_ssize_t OUTPUT_SIZE_MAX_BYTES
 
-cdef class Outlet(EndOfTurn):
+
+cdef class Outlet(SocketReader):
     cdef OutputBuffer output
     cdef readonly object transport
     cdef readonly TlsTransport tls   # the transport, if it is one with TLS

@@ -6,8 +6,9 @@ from typing import Any
 import cython
 
 from broker.metrics.counters import Counters
+from broker.session.sockets import SocketReader
 from broker.session.tls import TlsTransport
-from broker.turn import EndOfTurn, Turn
+from broker.turn import Turn
 from protocol.amqp.writer import OutputBuffer
 
 if not cython.compiled:
@@ -29,7 +30,7 @@ ROUTE_WORK = 20
 ASKING_WORK = 10
 
 
-class Outlet(EndOfTurn):
+class Outlet(SocketReader):
     """Where a connection's frames go out.
 
     An outlet is *congested* while the transport holds octets that the socket did not take: consumers get nothing
@@ -109,11 +110,14 @@ class Outlet(EndOfTurn):
         """Write the confirms that are due, and send."""
         if self._confirming:
             complete: cython.bint = False
+            # What is written here goes out at once, and asks for no turn of its own.
+            self.end_of_turn_wanted = True
             try:
                 while self._confirming:
                     self._confirming.popleft().write_confirms()
                 complete = True
             finally:
+                self.end_of_turn_wanted = False
                 if not complete:
                     # The others, and what is written already, are no worse off for it than by one turn.
                     self.turn.want_end(self)

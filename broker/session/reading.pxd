@@ -14,4 +14,5 @@ cdef class PausingReader(Outlet):
     cdef bint _replies_hold
 
     cdef int _process(self) except -1
+    cdef int _stop_reading(self) except -1
     cdef int _rest(self) except -1

@@ -60,10 +60,17 @@ class PausingReader(Outlet):
         if self._suspended and not (self.blocked or self.congested or self._hold_count):
             self._resume()
 
+    def _stop_reading(self) -> int:
+        if self.sockets is not None:
+            self.reading = False
+        else:
+            self.transport.pause_reading()
+        return 0
+
     def _rest(self) -> int:
         """Do nothing more before the end of the turn."""
         if not self._resting and self.transport is not None:
-            self.transport.pause_reading()
+            self._stop_reading()
             self._resting = True
             self.turn.want_end(self)
         return 0
@@ -79,7 +86,7 @@ class PausingReader(Outlet):
     def _suspend(self) -> None:
         if not self._suspended and self.transport is not None:
             self._suspended = True
-            self.transport.pause_reading()
+            self._stop_reading()
 
     def _resume(self) -> None:
         self._suspended = False
@@ -90,4 +97,7 @@ class PausingReader(Outlet):
             self.reader.feed_tail()
             self._process()
         if not self._suspended and not self._resting and self.transport is not None:
-            self.transport.resume_reading()
+            if self.sockets is not None:
+                self.sockets.resume(self)
+            else:
+                self.transport.resume_reading()

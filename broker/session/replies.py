@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import cython
+
 
 class PendingReply:
     """A reply that is due when ``resolve`` has been called and the journal is on disk up to a batch."""
@@ -47,23 +49,24 @@ class OrderedReplies:
         self._count(1)
         return reply
 
-    def send_due(self, durable_batch: int) -> None:
+    def send_due(self, durable_batch: cython.ulonglong) -> int:
         """Send what is due when the journal is on disk up to ``durable_batch``."""
         while self._waiting:
-            reply = self._waiting[0]
+            reply: PendingReply = self._waiting[0]
             if reply.send is None or reply.batch > durable_batch:
-                return
+                return 0
             send, reply.send = reply.send, None
             if not send():
-                return
+                return 0
             if self._waiting:
                 # Sending may have been what closes the channel.
                 self._waiting.popleft()
                 self._count(-1)
+        return 0
 
     def waits_for_journal(self) -> bool:
         """Return whether the next reply waits for nothing but the journal."""
-        return bool(self._waiting) and self._waiting[0].send is not None
+        return bool(self._waiting) and cython.cast(PendingReply, self._waiting[0]).send is not None
 
     def close(self) -> None:
         """Send none of them any more."""

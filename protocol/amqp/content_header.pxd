@@ -7,6 +7,19 @@ cdef enum:
     FLAGS_CHECKED = FLAGS_VALIDATED_ | FLAGS_LOOKED_INTO_
 
 
+cdef struct HeaderLayout:
+    # Offsets into the content header payload; 0 where the property is missing.
+    Py_ssize_t flags
+    Py_ssize_t table                 # of the table's size
+    Py_ssize_t table_end
+    Py_ssize_t priority
+    Py_ssize_t expiration            # of the short string's size
+    Py_ssize_t reply_to
+    Py_ssize_t message_id
+    Py_ssize_t user_id
+
+
+cdef int walk(bytes header, HeaderLayout *found) noexcept
 cpdef int delivery_mode(bytes header) except -2
 cpdef unsigned int property_flags(bytes header)
 cpdef unsigned long long body_size(bytes header)

@@ -1,6 +1,7 @@
 """What the broker reads out of a content header without decoding it (specification, section 4.2.6.1)."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memset
 
 from protocol.amqp import field_table
 
@@ -12,7 +13,13 @@ cdef enum:
     FLAG_HEADERS = 1 << 13
     FLAG_DELIVERY_MODE = 1 << 12
     FLAG_PRIORITY = 1 << 11
+    FLAG_CORRELATION_ID = 1 << 10
+    FLAG_REPLY_TO = 1 << 9
+    FLAG_EXPIRATION = 1 << 8
+    FLAG_MESSAGE_ID = 1 << 7
     FLAG_TIMESTAMP = 1 << 6
+    FLAG_USER_ID = 1 << 4
+    FLAG_CLUSTER_ID = 1 << 2
     FLAGS_SHORT_STRING = (1 << 10) | (1 << 9) | (1 << 8) | (1 << 7) | (1 << 5) | (1 << 4) | (1 << 3) | (1 << 2)
     DOUBLE_EXPONENT = 0x7FF0
     FLOAT_EXPONENT = 0x7F80
@@ -87,16 +94,20 @@ cdef bint is_table(
     return at == end
 
 
-cpdef int delivery_mode(bytes header) except -2:
-    cdef const unsigned char *at = <const unsigned char *>PyBytes_AS_STRING(header)
+cdef int walk(bytes header, HeaderLayout *found) noexcept:
+    """Find the properties, whatever the octets are. Returns what ``delivery_mode`` does; below 0 nothing is found."""
+    cdef const unsigned char *start = <const unsigned char *>PyBytes_AS_STRING(header)
+    cdef const unsigned char *at = start
     cdef const unsigned char *end = at + PyBytes_GET_SIZE(header)
     cdef const unsigned char *table_end
     cdef unsigned int flags, flag
     cdef int mode = 0
     cdef int items_left = ITEM_COUNT_MAX
+    memset(found, 0, sizeof(HeaderLayout))
     if PyBytes_GET_SIZE(header) < CONTENT_HEADER_SIZE_MIN:
         return -1
     flags = load_short(at + 12)
+    found.flags = flags
     at += CONTENT_HEADER_SIZE_MIN
     if flags & FLAG_CONTENT_TYPE:
         at = over_short_string(at, end)
@@ -108,18 +119,29 @@ cpdef int delivery_mode(bytes header) except -2:
         table_end = at + 4 + <Py_ssize_t>load_long(at)
         if table_end > end or not is_table(at + 4, table_end, True, 1, &items_left):
             return -1
+        found.table = at - start
+        found.table_end = table_end - start
         at = table_end
     if flags & FLAG_DELIVERY_MODE:
         if at < end:
             mode = at[0]
         at += 1
     if flags & FLAG_PRIORITY:
+        found.priority = at - start
         at += 1
     # correlation-id, reply-to, expiration and message-id stand before the timestamp; type, user-id, app-id and
     # cluster-id after it.
-    flag = 1 << 10
-    while flag > 2:
+    flag = FLAG_CORRELATION_ID
+    while flag >= FLAG_CLUSTER_ID:
         if flags & flag & FLAGS_SHORT_STRING:
+            if flag == FLAG_REPLY_TO:
+                found.reply_to = at - start
+            elif flag == FLAG_EXPIRATION:
+                found.expiration = at - start
+            elif flag == FLAG_MESSAGE_ID:
+                found.message_id = at - start
+            elif flag == FLAG_USER_ID:
+                found.user_id = at - start
             at = over_short_string(at, end)
         elif flags & flag & FLAG_TIMESTAMP:
             at += 8
@@ -127,6 +149,11 @@ cpdef int delivery_mode(bytes header) except -2:
             return -1
         flag >>= 1
     return mode if at == end else -1
+
+
+cpdef int delivery_mode(bytes header) except -2:
+    cdef HeaderLayout found
+    return walk(header, &found)
 
 
 cpdef unsigned int property_flags(bytes header):

@@ -46,6 +46,7 @@ cdef HeaderLayout lay_out(bytes header) noexcept:
     cdef HeaderLayout found
     found.flags = 0
     found.table = found.table_end = found.priority = found.expiration = found.reply_to = found.message_id = 0
+    found.user_id = 0
     if PyBytes_GET_SIZE(header) < CONTENT_HEADER_SIZE_MIN:
         return found
     flags = load_short(start + 12)
@@ -97,9 +98,8 @@ cdef inline bint is_hidden(const unsigned char *name, Py_ssize_t size) noexcept:
     return size > HIDDEN_SIZE and memcmp(name, HIDDEN, HIDDEN_SIZE) == 0
 
 
-cpdef unsigned int find_traits(bytes header) except? 0xffffffff:
-    cdef const unsigned char *start = octets_of(header)
-    cdef HeaderLayout layout = lay_out(header)
+cdef unsigned int traits_within(const unsigned char *start, const HeaderLayout *layout) noexcept:
+    """Return the traits of a header whose properties are found already."""
     cdef unsigned int traits = TRAIT_EXPIRES_ if layout.expiration else 0
     cdef Py_ssize_t at, size
     if layout.table:
@@ -116,6 +116,11 @@ cpdef unsigned int find_traits(bytes header) except? 0xffffffff:
             at += size
             at += value_size(start + at)
     return traits
+
+
+cpdef unsigned int find_traits(bytes header) except? 0xffffffff:
+    cdef HeaderLayout layout = lay_out(header)
+    return traits_within(octets_of(header), &layout)
 
 
 cpdef int priority_of(bytes header) except -2:
@@ -229,8 +234,8 @@ def replace_fields(bytes header not None, dict fields not None, bint keep_expira
     return b"".join(parts)
 
 
-def replace_reply_to(bytes header not None, bytes reply_to not None):
-    cdef Py_ssize_t at = lay_out(header).reply_to
+cdef bytes put_reply_to(bytes header, Py_ssize_t at, bytes reply_to):
+    """Return a header with another reply-to than the one that stands at an offset."""
     cdef Py_ssize_t end = at + 1 + octets_of(header)[at]
     cdef Py_ssize_t size = PyBytes_GET_SIZE(reply_to)
     cdef Py_ssize_t rest = PyBytes_GET_SIZE(header) - end
@@ -245,6 +250,10 @@ def replace_reply_to(bytes header not None, bytes reply_to not None):
     memcpy(to + at + 1, PyBytes_AS_STRING(reply_to), size)
     memcpy(to + at + 1 + size, PyBytes_AS_STRING(header) + end, rest)
     return replaced
+
+
+def replace_reply_to(bytes header not None, bytes reply_to not None):
+    return put_reply_to(header, lay_out(header).reply_to, reply_to)
 
 
 def visible(bytes header not None):

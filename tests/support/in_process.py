@@ -18,6 +18,7 @@ from broker.configuration import Configuration
 from broker.metrics.counters import Counters
 from broker.paging.page_out import PageOut
 from broker.session.connection import Connection
+from broker.session.sockets import Sockets
 from broker.turn import Turn
 from broker.vhost import VirtualHost
 from protocol.amqp.reader import ReadBuffer
@@ -145,7 +146,8 @@ class InProcessBroker:
     def start(self) -> None:
         """Open the virtual host from its journal; nothing is due before the first turn."""
         self.loop = Loop()
-        self.turn = Turn(self.loop.call_soon)
+        self.sockets = Sockets(self.loop, self.read_buffer)  # type: ignore[arg-type]
+        self.turn = Turn(self.sockets.call_soon)
         self.counters = Counters()
         self.vhost = VirtualHost.open(
             "/",
@@ -163,6 +165,7 @@ class InProcessBroker:
 
     def crash(self) -> None:
         """Leave the journal as it is on disk, and forget everything else."""
+        self.sockets.close()
         self.vhost.timers.close()
         self.vhost.journal.journal.abandon()
         self.clients.clear()
@@ -173,6 +176,7 @@ class InProcessBroker:
             client.cut()
         self.clients.clear()
         self.settle()
+        self.sockets.close()
         self.vhost.close(self.loop)  # type: ignore[arg-type]
 
     def turns(self) -> None:

@@ -1,0 +1,312 @@
+"""Reading from real sockets: what is read when, what is left alone, and how a connection ends."""
+
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pamqp import constants
+from pamqp.commands import Connection as ConnectionClass
+
+from broker.session import connection as connection_module
+from broker.session.connection import Connection
+from tests.support.in_process import InProcessBroker, Transport
+from tests.support.raw_client import PROTOCOL_HEADER, RawChannel, RawClient, frame
+
+EVENTS_MAX = 256
+"""How many sockets are read from in one call."""
+
+
+class EventLoopTransport(Transport):
+    """What the event loop has of a socket: it reads as long as it is not asked to stop."""
+
+    def __init__(self, own: socket.socket) -> None:
+        super().__init__()
+        self.own = own
+        self.is_reading = True
+        self.aborted = False
+
+    def get_extra_info(self, name: str) -> Any:
+        return SimpleNamespace(fileno=self.own.fileno) if name == "socket" else None
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+
+class SocketClient(RawClient):
+    """A raw client at the other end of a socket."""
+
+    def __init__(self, broker: InProcessBroker) -> None:
+        self.broker = broker
+        self.frame_max = 131072
+        self.tune = None
+        self._buffer = b""
+        self._frames = deque()
+        self.socket, own = socket.socketpair()
+        for end in (self.socket, own):
+            end.setblocking(False)
+        self.transport = EventLoopTransport(own)
+        self.connection = Connection(broker)
+        self.connection.connection_made(self.transport)
+
+    def read_first(self) -> None:
+        """Read what comes first as the event loop does."""
+        octets = self.transport.own.recv(1000)
+        self.broker.read_buffer.view[: len(octets)] = octets
+        self.connection.buffer_updated(len(octets))
+
+    def send_bytes(self, data: bytes) -> None:
+        self.socket.sendall(data)
+        if self.transport.is_reading:
+            self.read_first()
+        else:
+            read(self.broker)
+
+    def receive_bytes(self) -> bytes:
+        try:
+            return self.socket.recv(1 << 20)
+        except BlockingIOError:
+            self.broker.settle()
+            return self.socket.recv(1 << 20)
+
+    def cut(self) -> None:
+        """Have the event loop say that the connection is lost, and close the sockets."""
+        if self.connection.transport is not None:
+            self.connection.connection_lost(None)
+        self.transport.own.close()
+        self.socket.close()
+
+
+def descriptor_of(broker: InProcessBroker) -> int:
+    """Return the descriptor that the event loop watches for all sockets."""
+    (watched,) = (key for key, callback in broker.loop.readers.items() if callback.__self__ is broker.sockets)  # type: ignore[attr-defined]
+    return watched
+
+
+def is_readable(broker: InProcessBroker) -> bool:
+    """Return whether the event loop would call."""
+    return bool(select.select([descriptor_of(broker)], [], [], 0)[0])
+
+
+def read(broker: InProcessBroker) -> bool:
+    """Do as the event loop, once. Returns whether there was anything to read."""
+    if not is_readable(broker):
+        return False
+    broker.loop.readers[descriptor_of(broker)]()
+    return True
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[InProcessBroker]:
+    broker = InProcessBroker(tmp_path)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def clients(broker: InProcessBroker) -> Iterator[list[SocketClient]]:
+    clients: list[SocketClient] = []
+    yield clients
+    for client in clients:
+        client.cut()
+    broker.settle()
+
+
+@pytest.fixture
+def client(broker: InProcessBroker, clients: list[SocketClient]) -> SocketClient:
+    clients.append(SocketClient(broker))
+    return clients[-1]
+
+
+def channel_of(client: SocketClient) -> RawChannel:
+    return client.open().channel()
+
+
+def test_the_event_loop_reads_what_comes_first_and_nothing_more(client: SocketClient, broker: InProcessBroker) -> None:
+    assert client.transport.is_reading
+    client.start()
+    assert not client.transport.is_reading
+    client.log_in()
+    assert client.expect(ConnectionClass.Tune)
+
+
+def test_a_turn_ends_as_soon_as_everything_was_read(client: SocketClient, broker: InProcessBroker) -> None:
+    channel = channel_of(client)
+    queue = channel.declare_queue()
+    channel.consume(queue, no_ack=True)
+    broker.settle()
+    channel.publish(b"alone", queue)
+    assert not broker.loop.ready
+    # Nobody had to let the event loop go on.
+    assert b"alone" in client.socket.recv(1000)
+
+
+def test_several_that_publish_in_a_turn_cost_their_consumer_one_write(
+    clients: list[SocketClient], broker: InProcessBroker
+) -> None:
+    clients += [SocketClient(broker) for _ in range(3)]
+    consumer, *publishers = [channel_of(client) for client in clients]
+    queue = consumer.declare_queue()
+    consumer.consume(queue, no_ack=True)
+    broker.settle()
+    for publisher in publishers:
+        publish_later(publisher, queue)
+    sent = broker.counters.bytes_sent
+    assert read(broker)
+    assert not read(broker)
+    octets = clients[0].socket.recv(1000)
+    assert octets.count(b"body") == 2
+    assert broker.counters.bytes_sent - sent == len(octets)
+
+
+def publish_later(channel: RawChannel, queue: str) -> None:
+    """Publish without having the broker read that."""
+    client: Any = channel.client
+    sent: list[bytes] = []
+    client.send_bytes, send_bytes = sent.append, client.send_bytes
+    channel.publish(b"body", queue)
+    client.send_bytes = send_bytes
+    client.socket.sendall(b"".join(sent))
+
+
+def test_who_is_not_to_be_read_from_is_left_alone(client: SocketClient, broker: InProcessBroker) -> None:
+    channel = channel_of(client)
+    queue = channel.declare_queue()
+    client.connection.hold()
+    publish_later(channel, queue)
+    # Once, to find that out.
+    assert read(broker)
+    assert not is_readable(broker)
+    assert broker.counters.messages_received == 0
+    client.connection.release()
+    broker.turns()
+    assert read(broker)
+    assert broker.counters.messages_received == 1
+    assert channel.bodies(queue) == [b"body"]
+
+
+def test_who_fills_the_buffer_rests_until_the_turn_ends_and_is_read_on(
+    client: SocketClient, broker: InProcessBroker
+) -> None:
+    client.open()
+    heartbeats = frame(constants.FRAME_HEARTBEAT, 0, b"") * (3 * broker.read_buffer.size_bytes // 8)
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * len(heartbeats))
+    received = broker.counters.bytes_received
+    sent = client.socket.send(heartbeats)
+    assert sent > broker.read_buffer.size_bytes
+    assert read(broker)
+    assert broker.counters.bytes_received - received == broker.read_buffer.size_bytes
+    while read(broker):
+        pass
+    assert broker.counters.bytes_received - received == sent
+
+
+def test_a_client_that_goes_is_noticed_once(client: SocketClient, broker: InProcessBroker) -> None:
+    client.start()
+    client.socket.shutdown(socket.SHUT_WR)
+    assert read(broker)
+    assert client.transport.closed
+    assert not client.transport.aborted
+    assert not is_readable(broker)
+
+
+def test_a_connection_that_breaks_is_aborted(client: SocketClient, broker: InProcessBroker) -> None:
+    client.start()
+    client.log_in()
+    # With connection.tune unread, that is a reset.
+    client.socket.close()
+    assert read(broker)
+    assert client.transport.aborted
+    assert not is_readable(broker)
+
+
+def test_nothing_is_read_once_the_broker_has_closed_a_connection(client: SocketClient, broker: InProcessBroker) -> None:
+    client.open()
+    client.send(ConnectionClass.Close(200, "", 0, 0))
+    assert client.transport.closed
+    received = broker.counters.bytes_received
+    client.socket.sendall(b"more")
+    read(broker)
+    assert not is_readable(broker)
+    assert broker.counters.bytes_received == received
+
+
+def test_the_descriptor_of_a_lost_connection_can_be_that_of_another(
+    client: SocketClient, clients: list[SocketClient], broker: InProcessBroker
+) -> None:
+    client.start()
+    client.socket.sendall(b"unread")
+    descriptor = client.transport.own.fileno()
+    client.cut()
+    assert not is_readable(broker)
+    clients.append(SocketClient(broker))
+    own = clients[-1].transport.own
+    if own.fileno() != descriptor:
+        os.dup2(own.fileno(), descriptor)
+    assert channel_of(clients[-1]).declare_queue("q") == "q"
+
+
+def test_one_that_is_lost_while_others_are_read_from_is_read_from_no_more(
+    clients: list[SocketClient], broker: InProcessBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients += [SocketClient(broker) for _ in range(2)]
+    for client in clients:
+        client.send_bytes(PROTOCOL_HEADER[:4])
+    lost: list[SocketClient] = []
+
+    class LosingHandshake(connection_module.Handshake):
+        def __init__(self, connection: Any) -> None:
+            super().__init__(connection)
+            (other,) = (client for client in clients if client.connection is not connection)
+            other.connection.connection_lost(None)
+            lost.append(other)
+
+    monkeypatch.setattr(connection_module, "Handshake", LosingHandshake)
+    for client in clients:
+        client.socket.sendall(PROTOCOL_HEADER[4:])
+    assert read(broker)
+    assert len(lost) == 1
+    assert not is_readable(broker)
+
+
+def test_a_mistake_costs_one_connection_and_no_other(
+    clients: list[SocketClient], broker: InProcessBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients += [SocketClient(broker) for _ in range(2)]
+    broken, sound = clients
+    sound.open()
+    broken.send_bytes(PROTOCOL_HEADER[:4])
+    monkeypatch.setattr(connection_module, "Handshake", None)
+    broken.socket.sendall(PROTOCOL_HEADER[4:])
+    with pytest.raises(TypeError):
+        read(broker)
+    assert broken.transport.aborted
+    monkeypatch.undo()
+    assert sound.channel().declare_queue("q") == "q"
+
+
+def test_all_have_their_turn_when_there_are_too_many_for_one(
+    clients: list[SocketClient], broker: InProcessBroker
+) -> None:
+    clients += [SocketClient(broker) for _ in range(EVENTS_MAX + 10)]
+    for client in clients:
+        client.open()
+    for client in clients:
+        client.socket.sendall(frame(constants.FRAME_HEARTBEAT, 0, b""))
+    received = broker.counters.bytes_received
+    assert read(broker)
+    assert broker.counters.bytes_received - received == EVENTS_MAX * 8
+    assert read(broker)
+    assert broker.counters.bytes_received - received == len(clients) * 8
+    assert not is_readable(broker)
