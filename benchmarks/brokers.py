@@ -109,19 +109,14 @@ class RabbitMQ:
             [str(RABBITMQ)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self.pid = self.process.pid
+        # The one with TLS is opened last.
+        port = self.tls_port or self.port
         deadline = time.monotonic() + START_TIMEOUT_S
-        for port in [self.port] if self.tls_port is None else [self.port, self.tls_port]:
-            self._wait(port, deadline)
-
-    def _wait(self, port: int, deadline: float) -> None:
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                if time.monotonic() > deadline or self.process.poll() is not None:
-                    raise BrokerUnavailableError("rabbitmq-server did not start") from None
-                time.sleep(0.2)
+        while not _listening(port):
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                self.stop()
+                raise BrokerUnavailableError("rabbitmq-server did not start")
+            time.sleep(0.2)
 
     def stop(self) -> None:
         """End the broker."""
@@ -131,6 +126,11 @@ class RabbitMQ:
 
 def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
+
+
+def _listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _free_port() -> int:
