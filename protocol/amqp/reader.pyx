@@ -2,7 +2,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
-from cpython.buffer cimport PyBUF_WRITE
+from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
@@ -39,6 +39,10 @@ cdef class ReadBuffer:
 
     def __dealloc__(self):
         free(self.memory)
+
+    cdef object piece(self, Py_ssize_t size):
+        """Look at the first ``size`` octets that were read. They are good until the next read."""
+        return PyMemoryView_FromMemory(<char *>self.memory + self.headroom_bytes, size, PyBUF_READ)
 
 
 cdef object frame_fault(int frame_type, const unsigned char *payload, Py_ssize_t size, str fault):
