@@ -60,9 +60,9 @@ class SealedLink:
         self.broker.write(octets)
         return self.outgoing.read()
 
-    def receive(self) -> bytes:
+    def receive(self, flags: int = socket.MSG_DONTWAIT) -> bytes:
         """What has come, and is whole."""
-        self.incoming.write(self.carrier.recv(1 << 20, socket.MSG_DONTWAIT))
+        self.incoming.write(self.carrier.recv(1 << 20, flags))
         octets = b""
         while True:
             try:
@@ -117,6 +117,17 @@ def test_a_record_of_deliveries_is_read_at_once(link: SealedLink) -> None:
     assert consumers.delivered == RECORD_SIZE_MAX / 64
     assert not consumers.step(0)
     consumers.close(True)
+
+
+def test_what_takes_several_records_is_sent_whole(link: SealedLink) -> None:
+    octets = bytes(range(256)) * 400
+    sending = threading.Thread(target=link.socket.sendall, args=(octets,))
+    sending.start()
+    received = b""
+    while len(received) < len(octets):
+        received += link.receive(flags=0)
+    sending.join()
+    assert received == octets
 
 
 def test_a_port_with_tls_is_one_in_other_processes() -> None:
