@@ -26,6 +26,8 @@ cdef enum:
     BASIC_NACK = (60 << 16) | 120
     SNIPPET_SIZE = 16
     SPARE_FLAGS = 3
+    # To copy so many octets costs less than an object that looks at them.
+    COPIED_SIZE_MAX = 512
 
 
 cdef class ReadBuffer:
@@ -41,7 +43,9 @@ cdef class ReadBuffer:
         free(self.memory)
 
     cdef object piece(self, Py_ssize_t size):
-        """Look at the first ``size`` octets that were read. They are good until the next read."""
+        """Return the first ``size`` octets that were read. They are good until the next read."""
+        if size <= COPIED_SIZE_MAX:
+            return PyBytes_FromStringAndSize(<const char *>self.memory + self.headroom_bytes, size)
         return PyMemoryView_FromMemory(<char *>self.memory + self.headroom_bytes, size, PyBUF_READ)
 
 
