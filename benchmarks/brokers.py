@@ -10,9 +10,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from benchmarks.tls import Certificate, TlsPort
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 START_TIMEOUT_S = 60
@@ -30,17 +32,26 @@ class Haypile:
     """What runs the broker, if it does not run by itself."""
 
     def __init__(
-        self, directory: Path, settings: dict[str, str] | None = None, timeout_s: float = START_TIMEOUT_S
+        self,
+        directory: Path,
+        settings: dict[str, str] | None = None,
+        timeout_s: float = START_TIMEOUT_S,
+        certificate: Certificate | None = None,
     ) -> None:
         command = [*self.wrapper, sys.executable, "-m", "broker", "--data-dir", str(directory / "data")]
         command += ["--listeners", "127.0.0.1:0", "--metrics-listener", "127.0.0.1:0"]
-        for name, value in (settings or {}).items():
+        settings = dict(settings or {})
+        if certificate is not None:
+            settings["tls-listeners"] = "127.0.0.1:0"
+            settings |= {"tls-certificate": str(certificate.certificate), "tls-key": str(certificate.key)}
+        for name, value in settings.items():
             command += [f"--{name}", value]
         with (directory / "log").open("w") as log:
             self.process = subprocess.Popen(command, stderr=log)
         self.pid = self.process.pid
         ready = self._ready(directory / "log", timeout_s)
-        self.port = int(ready["listeners"][0].rpartition(":")[2])
+        self.port = _port(ready["listeners"][0])
+        self.tls_port = TlsPort(_port(ready["tls_listeners"][0])) if certificate is not None else None
         self.metrics_url = f"http://{ready['metrics']}/metrics"
 
     def _ready(self, log: Path, timeout_s: float) -> dict[str, Any]:
@@ -69,7 +80,7 @@ class RabbitMQ:
 
     name = "rabbitmq"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, certificate: Certificate | None = None) -> None:
         if not RABBITMQ.exists():
             raise BrokerUnavailableError("rabbitmq-server is not installed")
         self.port, distribution, mapper = _free_port(), _free_port(), _free_port()
@@ -83,24 +94,43 @@ class RabbitMQ:
             "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
             "RABBITMQ_LOG_BASE": str(directory / "log"),
         }
+        self.tls_port = None
+        if certificate is not None:
+            self.tls_port = TlsPort(_free_port())
+            configuration = directory / "rabbitmq.conf"
+            configuration.write_text(
+                f"listeners.ssl.default = 127.0.0.1:{self.tls_port}\n"
+                f"ssl_options.certfile = {certificate.certificate}\n"
+                f"ssl_options.keyfile = {certificate.key}\n"
+                "ssl_options.versions.1 = tlsv1.3\n"
+            )
+            environment["RABBITMQ_CONFIG_FILE"] = str(configuration)
         self.process = subprocess.Popen(
             [str(RABBITMQ)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self.pid = self.process.pid
+        # The one with TLS is opened last.
+        port = self.tls_port or self.port
         deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                break
-            except OSError:
-                if time.monotonic() > deadline or self.process.poll() is not None:
-                    raise BrokerUnavailableError("rabbitmq-server did not start") from None
-                time.sleep(0.2)
+        while not _listening(port):
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                self.stop()
+                raise BrokerUnavailableError("rabbitmq-server did not start")
+            time.sleep(0.2)
 
     def stop(self) -> None:
         """End the broker."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def _listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _free_port() -> int:
@@ -112,7 +142,15 @@ def _free_port() -> int:
 
 Broker = Haypile | RabbitMQ
 
-BROKERS: dict[str, Callable[[Path], Broker]] = {"haypile": Haypile, "rabbitmq": RabbitMQ}
+
+class Start(Protocol):
+    """How a broker is started: in a directory, with TLS if it is given a certificate."""
+
+    def __call__(self, directory: Path, *, certificate: Certificate | None = None) -> Broker:
+        """Start it."""
+
+
+BROKERS: dict[str, Start] = {"haypile": Haypile, "rabbitmq": RabbitMQ}
 
 
 def remove(directory: Path) -> None:

@@ -6,6 +6,7 @@ import socket
 import struct
 from functools import cache, cached_property
 
+from benchmarks.tls import TlsPort, sealed
 from protocol.amqp.codec import decode_method, encode_method
 from protocol.amqp.methods import (
     ChannelClose,
@@ -31,7 +32,8 @@ READ_SIZE_BYTES = 1 << 18
 """For buffers that are kept."""
 
 ANSWER_SIZE_BYTES = 1 << 14
-"""For what is read into memory of its own each time: of more, the system would be asked for it each time."""
+"""For what is read into memory of its own each time: of more, the system would be asked for it each time. It is what a
+record of TLS holds at most."""
 
 TIMEOUT_S = 10.0
 METHOD_FRAME = 1
@@ -65,13 +67,17 @@ def ids_of(method: type[Method]) -> bytes:
 
 
 class Client:
-    """A connection, and channel 1 on it. A ``heartbeat_s`` of 0 turns heartbeats off."""
+    """A connection, and channel 1 on it: with TLS, if the port is a ``TlsPort``.
+
+    A ``heartbeat_s`` of 0 turns heartbeats off.
+    """
 
     def __init__(self, port: int, heartbeat_s: int = 0) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.socket.settimeout(TIMEOUT_S)
-        self.socket.connect((HOST, port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        connection.settimeout(TIMEOUT_S)
+        connection.connect((HOST, port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = sealed(connection) if isinstance(port, TlsPort) else connection
         self.buffer = b""
         self.socket.sendall(b"AMQP\x00\x00\x09\x01")
         self._start = self.expect(ConnectionStart)

@@ -44,10 +44,26 @@ FIGURES = {
     "p99_us": Figure("p99, µs", Better.LESS),
     "alone_p50_us": Figure("p50 alone, µs", Better.LESS),
     "alone_p99_us": Figure("p99 alone, µs", Better.LESS),
+    "of_plain": Figure("of what it is plain", Better.NEITHER),
+    "per_cpu_s_of_plain": Figure("for each CPU second, of plain", Better.NEITHER),
     "done_per_cpu_s": Figure("for each CPU second", Better.MORE),
     "cpu_s": Figure("CPU seconds", Better.NEITHER),
     "peak_mb": Figure("peak memory, MB", Better.LESS),
 }
+
+MEASURED_PLAIN = (
+    "delivered_s",
+    "requests_s",
+    "p50_at_200_us",
+    "p99_at_200_us",
+    "p50_us",
+    "p99_us",
+    "done_per_cpu_s",
+    "cpu_s",
+)
+"""What scenarios with TLS measure without it as well."""
+
+FIGURES |= {f"plain_{name}": Figure(f"{FIGURES[name].label}, plain", FIGURES[name].better) for name in MEASURED_PLAIN}
 
 CHARTED = {
     "a16": ("delivered_s",),
@@ -67,5 +83,8 @@ CHARTED = {
     "b-crowded": ("delivered_s",),
     "rpc-beside-flood": ("p99_us",),
     "l-backlog": ("p50_us",),
+    "tls-a16": ("delivered_s",),
+    "tls-b": ("delivered_s",),
+    "tls-h": ("requests_s",),
 }
 """Of each scenario, the figures that the chart shows."""

@@ -14,6 +14,7 @@ from benchmarks.brokers import BROKERS, Broker, remove
 from benchmarks.client import Client
 from benchmarks.results import Result, figures_of
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.tls import make_certificate
 from benchmarks.trial import Effort, Trial
 from benchmarks.workers import GeneratorError, Workers
 
@@ -25,14 +26,15 @@ def allow_files() -> None:
 
 
 @contextmanager
-def started(names: Sequence[str], parent: Path | None) -> Iterator[list[tuple[str, Broker]]]:
-    """Start brokers with empty directories; end them and remove what they left."""
+def started(names: Sequence[str], parent: Path | None, tls: bool = False) -> Iterator[list[tuple[str, Broker]]]:
+    """Start brokers with empty directories, and with TLS if need be; end them and remove what they left."""
     directory = Path(tempfile.mkdtemp(prefix="haypile-benchmark-", dir=parent))
     brokers: list[tuple[str, Broker]] = []
     try:
+        certificate = make_certificate(directory) if tls else None
         for name in names:
             (directory / name).mkdir()
-            brokers.append((name, BROKERS[name](directory / name)))
+            brokers.append((name, BROKERS[name](directory / name, certificate=certificate)))
         yield brokers
     finally:
         for _, broker in brokers:
@@ -58,7 +60,7 @@ class Measurement:
             yield from self._alternating(scenario, range(1, self.runs + 1))
 
     def _alternating(self, scenario: str, runs: Sequence[int]) -> Iterator[Result]:
-        with started(self.brokers, self.directory) as brokers, Workers() as workers:
+        with started(self.brokers, self.directory, SCENARIOS[scenario].tls) as brokers, Workers() as workers:
             for run in runs:
                 for name, broker in brokers:
                     client = Client(broker.port)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import select
-import socket
 import struct
 from collections.abc import Iterable, Sequence
 
 from benchmarks.client import ANSWER_SIZE_BYTES, CHANNEL, FRAME_MAX_BYTES, Client
+from benchmarks.tls import WOULD_BLOCK
 from protocol.amqp.codec import encode_method
 from protocol.amqp.methods import BasicPublish, ConfirmSelect
 from protocol.amqp.properties import BasicProperties, encode_properties
@@ -94,7 +94,7 @@ class Publisher:
     def __init__(self, client: Client, block: Block, window: int = 0, batch_length: int = 1) -> None:
         if window:
             client.call(CHANNEL, ConfirmSelect())
-        client.socket.settimeout(None)
+        client.socket.setblocking(False)
         self.socket = client.socket
         self.published = 0
         self._client = client
@@ -141,15 +141,20 @@ class Publisher:
             self._next = 0 if last == length else last
             self.published += count
         try:
-            sent = self.socket.send(self._rest, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+            # With TLS a record goes at a time.
+            while self._rest:
+                self._rest = self._rest[self.socket.send(self._rest) :]
+        except WOULD_BLOCK:
             return False
-        self._rest = self._rest[sent:]
-        return not self._rest
+        return True
 
     def read(self) -> None:
         """Take in confirms."""
-        data = self.socket.recv(ANSWER_SIZE_BYTES)
+        try:
+            data = self.socket.recv(ANSWER_SIZE_BYTES)
+        except WOULD_BLOCK:
+            # With TLS it may be a part of a record that has come.
+            return
         if not data:
             raise ConnectionError("the broker closed the connection")
         self._partial = self._confirms.take(self._partial + data)

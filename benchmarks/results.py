@@ -9,8 +9,6 @@ from pathlib import Path
 from benchmarks.trial import Outcome
 
 MB = 1e6
-CPU_S_MIN = 0.01
-"""The CPU time of processes is told in steps of this length."""
 
 
 class ResultsError(Exception):
@@ -40,7 +38,7 @@ def figures_of(outcome: Outcome) -> dict[str, float]:
     usage = outcome.usage
     return {
         **outcome.figures,
-        "done_per_cpu_s": outcome.done / max(usage.cpu_s, CPU_S_MIN),
+        "done_per_cpu_s": outcome.done_per_cpu_s,
         "cpu_s": usage.cpu_s,
         "peak_mb": usage.peak_bytes / MB,
     }

@@ -32,7 +32,7 @@ KB = 1024
 
 def _rates(trial: Trial, load: Load) -> Rates:
     effort = trial.effort
-    return run(trial.workers, trial.broker.port, trial.broker.pid, load, effort.seconds, effort.warmup_s)
+    return run(trial.workers, trial.port, trial.broker.pid, load, effort.seconds, effort.warmup_s)
 
 
 def throughput(load: Load, trial: Trial) -> Outcome:
@@ -83,8 +83,8 @@ def many_queues(trial: Trial) -> Outcome:
 def rpc(trial: Trial) -> Outcome:
     """Request and respond at a rate, and then flat out."""
     effort, broker, worker = trial.effort, trial.broker, trial.workers[0]
-    slow, _ = requests(worker, broker.port, broker.pid, REQUEST_RATE, effort.seconds, effort.warmup_s)
-    fast, usage = requests(worker, broker.port, broker.pid, 0, effort.seconds, effort.warmup_s)
+    slow, _ = requests(worker, trial.port, broker.pid, REQUEST_RATE, effort.seconds, effort.warmup_s)
+    fast, usage = requests(worker, trial.port, broker.pid, 0, effort.seconds, effort.warmup_s)
     figures = {"p50_at_200_us": slow.p50_us, "p99_at_200_us": slow.p99_us}
     figures |= {"p50_us": fast.p50_us, "p99_us": fast.p99_us, "requests_s": fast.per_s}
     return Outcome(figures, usage, fast.per_s * usage.seconds)
@@ -160,6 +160,17 @@ def steady_beside_backlog(trial: Trial) -> Outcome:
     return Outcome(figures, result.usage, result.per_s * result.usage.seconds)
 
 
+def over_tls(measure: Callable[[Trial], Outcome], leading: str, trial: Trial) -> Outcome:
+    """Measure without TLS and with it, and tell what share of the ``leading`` figure is left."""
+    plain, sealed = measure(trial), measure(replace(trial, over_tls=True))
+    figures = dict(sealed.figures)
+    figures |= {f"plain_{name}": value for name, value in plain.figures.items()}
+    figures |= {"plain_done_per_cpu_s": plain.done_per_cpu_s, "plain_cpu_s": plain.usage.cpu_s}
+    figures["of_plain"] = sealed.figures[leading] / plain.figures[leading]
+    figures["per_cpu_s_of_plain"] = sealed.done_per_cpu_s / plain.done_per_cpu_s
+    return Outcome(figures, sealed.usage, sealed.done)
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """What is measured, and how."""
@@ -168,10 +179,16 @@ class Scenario:
     run: Callable[[Trial], Outcome]
     fresh: bool = False
     """Whether each run needs a broker that has done nothing before: memory that was used once is used again."""
+    tls: bool = False
+    """Whether the broker needs a port with TLS."""
 
 
 def _throughput(what: str, load: Load) -> Scenario:
     return Scenario(what, partial(throughput, load))
+
+
+def _over_tls(name: str, measure: Callable[[Trial], Outcome], leading: str) -> Scenario:
+    return Scenario(f"{name} over TLS 1.3, and without", partial(over_tls, measure, leading), tls=True)
 
 
 SCENARIOS = {
@@ -197,4 +214,7 @@ SCENARIOS = {
     "b-crowded": Scenario("b with 10,000 other queues and 5,000 idle connections, and without", crowded_throughput),
     "rpc-beside-flood": Scenario("h flat out beside a connection that publishes flat out", requests_beside_flood),
     "l-backlog": Scenario("l with a backlog of 10,000,000 messages in another queue", steady_beside_backlog),
+    "tls-a16": _over_tls("a16", partial(throughput, Load(16)), "delivered_s"),
+    "tls-b": _over_tls("b", partial(throughput, CONFIRMED), "delivered_s"),
+    "tls-h": _over_tls("h", rpc, "requests_s"),
 }

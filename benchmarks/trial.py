@@ -8,6 +8,9 @@ from benchmarks.brokers import Broker
 from benchmarks.usage import Usage
 from benchmarks.workers import Workers
 
+CPU_S_MIN = 0.01
+"""The CPU time of processes is told in steps of this length."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -32,6 +35,15 @@ class Trial:
     broker: Broker
     workers: Workers
     effort: Effort
+    over_tls: bool = False
+
+    @property
+    def port(self) -> int:
+        """Where clients connect."""
+        if not self.over_tls:
+            return self.broker.port
+        assert self.broker.tls_port is not None
+        return self.broker.tls_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +53,8 @@ class Outcome:
     figures: dict[str, float]
     usage: Usage
     done: float
+
+    @property
+    def done_per_cpu_s(self) -> float:
+        """How much of it the broker has done for each second of its CPU time."""
+        return self.done / max(self.usage.cpu_s, CPU_S_MIN)

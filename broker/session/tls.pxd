@@ -1,12 +1,12 @@
 cimport cython
 
+from broker.session.transmit cimport transmit_octets
 from protocol.amqp.reader cimport ReadBuffer
 from protocol.amqp.writer cimport OutputBuffer
 
 cdef int RECORD_SIZE_MAX_BYTES
 cdef int RECORD_HEADER_SIZE
 cdef int SEALED_SIZE_BYTES
-cdef int SENT_SIZE_BYTES
 cdef int FULL_READS_MAX
 
 cdef int STATE_HANDSHAKE
@@ -24,6 +24,7 @@ cdef class TlsTransport:
     cdef object _socket              # the event loop's transport; None when it is gone
     cdef ReadBuffer _buffer          # for what comes from the socket
     cdef ReadBuffer _room            # for what comes of it: the connection's own read buffer
+    cdef int _descriptor             # of the socket
     cdef int _state
     cdef object _incoming
     cdef object _outgoing
@@ -51,7 +52,8 @@ cdef class TlsTransport:
     cdef int send(self, OutputBuffer output) except -1
     cdef bint _shake_hands(self) except -1
     cdef int _count_records(self, Py_ssize_t size) except -1
-    cdef int _unseal(self, int records) except -1
+    cdef bint _unseal(self, int records) except -1
+    cdef bint _transmit(self, bytes sealed) except -1
     cdef int _send_sealed(self) except -1
     cdef int _take_leave(self) except -1
     cdef int _fail(self, str reason) except -1

@@ -1,5 +1,6 @@
-"""Sending an output buffer over a plain socket without a copy; only compiled code can call it."""
+"""Sending over a socket without the event loop; only compiled code can call it."""
 
 from protocol.amqp.writer import OutputBuffer
 
 def transmit(descriptor: int, output: OutputBuffer) -> int: ...
+def transmit_octets(descriptor: int, octets: bytes) -> int: ...

@@ -39,6 +39,8 @@ cdef class ReadBuffer:
     cdef readonly Py_ssize_t size_bytes
     cdef readonly object view
 
+    cdef object piece(self, Py_ssize_t size)
+
 
 cdef class FrameReader:
     cdef const unsigned char *cursor

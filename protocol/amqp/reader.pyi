@@ -12,6 +12,7 @@ class ReadBuffer:
     size_bytes: Final[int]
     view: Final[memoryview]
     def __init__(self, size_bytes: int, headroom_bytes: int) -> None: ...
+    def piece(self, size: int) -> bytes | memoryview: ...
 
 class FrameReader:
     """Finds the frames in what a connection received (specification, section 4.2.3).

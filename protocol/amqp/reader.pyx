@@ -2,7 +2,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
-from cpython.buffer cimport PyBUF_WRITE
+from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
@@ -26,6 +26,8 @@ cdef enum:
     BASIC_NACK = (60 << 16) | 120
     SNIPPET_SIZE = 16
     SPARE_FLAGS = 3
+    # To copy so many octets costs less than an object that looks at them.
+    COPIED_SIZE_MAX = 512
 
 
 cdef class ReadBuffer:
@@ -39,6 +41,12 @@ cdef class ReadBuffer:
 
     def __dealloc__(self):
         free(self.memory)
+
+    cdef object piece(self, Py_ssize_t size):
+        """Return the first ``size`` octets that were read. They are good until the next read."""
+        if size <= COPIED_SIZE_MAX:
+            return PyBytes_FromStringAndSize(<const char *>self.memory + self.headroom_bytes, size)
+        return PyMemoryView_FromMemory(<char *>self.memory + self.headroom_bytes, size, PyBUF_READ)
 
 
 cdef object frame_fault(int frame_type, const unsigned char *payload, Py_ssize_t size, str fault):

@@ -23,6 +23,8 @@ cdef enum:
     BORROWED_COUNT_MIN = 16
     # Places that are looked at for one piece; the smallest that are borrowed fill one in three.
     PIECE_PARTS_MAX = 8
+    # To copy so many octets costs less than an object that looks at them.
+    COPIED_SIZE_MAX = 512
 
 cdef unsigned char *pool[POOL_LENGTH_MAX]
 cdef int pool_length = 0
@@ -211,7 +213,7 @@ cdef class OutputBuffer:
     cdef object piece(self, Py_ssize_t size_max):
         """Return the octets that come next, ``size_max`` or all there are. They are good until the next call.
 
-        What lies in several places is copied together; what does not is only looked at.
+        What lies in several places is copied together, and what is small; the rest is only looked at.
         """
         cdef iovec parts[PIECE_PARTS_MAX]
         cdef Py_ssize_t size = min(size_max, self.size_bytes)
@@ -220,7 +222,7 @@ cdef class OutputBuffer:
         cdef Py_ssize_t at = 0
         cdef Py_ssize_t part_size
         cdef bytes octets
-        if count and <Py_ssize_t>parts[0].iov_len >= size:
+        if count and <Py_ssize_t>parts[0].iov_len >= size > COPIED_SIZE_MAX:
             return PyMemoryView_FromMemory(<char *>parts[0].iov_base, size, PyBUF_READ)
         part_size = 0
         for number in range(count):

@@ -1,7 +1,9 @@
 """Each scenario of the benchmarks, tiny: that it works, not what it measures."""
 
 import math
+import shutil
 import socket
+import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,7 @@ from benchmarks.client import Client
 from benchmarks.figures import CHARTED, FIGURES
 from benchmarks.results import figures_of
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.tls import make_certificate
 from benchmarks.trial import Effort, Trial
 from benchmarks.workers import GeneratorError, Workers
 from broker.version import VERSION
@@ -33,7 +36,9 @@ pytestmark = [pytest.mark.haypile_only, pytest.mark.xdist_group("benchmarks")]
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """A broker and the processes of the load generator, for all scenarios."""
-    broker = Haypile(tmp_path_factory.mktemp("benchmarks"))
+    directory = tmp_path_factory.mktemp("benchmarks")
+    certificate = make_certificate(directory) if shutil.which("openssl") else None
+    broker = Haypile(directory, certificate=certificate)
     try:
         with Workers() as workers:
             yield Trial(broker, workers, TINY)
@@ -43,6 +48,8 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_gives_its_figures(trial: Trial, name: str) -> None:
+    if SCENARIOS[name].tls and trial.broker.tls_port is None:
+        pytest.skip("openssl is not installed")
     outcome = SCENARIOS[name].run(trial)
     figures = figures_of(outcome)
     assert set(figures) <= set(FIGURES)
@@ -51,6 +58,15 @@ def test_a_scenario_gives_its_figures(trial: Trial, name: str) -> None:
     # Memory that the scenarios before have left may be enough.
     assert all(figure > 0 for name, figure in outcome.figures.items() if not name.endswith("_kb"))
     assert outcome.done > 0
+
+
+def test_a_port_with_tls_is_spoken_to_with_tls(trial: Trial) -> None:
+    if trial.broker.tls_port is None:
+        pytest.skip("openssl is not installed")
+    client = Client(trial.broker.tls_port)
+    assert isinstance(client.socket, ssl.SSLSocket)
+    assert client.socket.version() == "TLSv1.3"
+    client.close()
 
 
 def test_the_broker_is_named(trial: Trial) -> None:

@@ -428,7 +428,7 @@ def test_a_key_update_is_answered(broker: BrokerProcess, certificates: Certifica
     openssl = shutil.which("openssl")
     assert openssl is not None
     host, port = broker.tls_address
-    command = [openssl, "s_client", "-connect", f"{host}:{port}", "-CAfile", str(certificates.ca), "-tls1_3"]
+    command = [openssl, "s_client", "-connect", f"{host}:{port}", "-CAfile", str(certificates.ca), "-tls1_3", "-msg"]
     output: list[bytes] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
         assert client.stdin is not None
@@ -450,13 +450,34 @@ def test_a_key_update_is_answered(broker: BrokerProcess, certificates: Certifica
         # A command that is typed while the client is busy with the handshake is not heeded.
         until(lambda: typed(b"K\n", b"KEYUPDATE"))
         assert typed(PROTOCOL_HEADER, b"cluster_name")
+        # OpenSSL answers with what it sends next.
+        assert re.search(rb"<<< [^\n]*KeyUpdate", b"".join(output)) is not None
         client.kill()
         reader.join()
     wait_for(broker, "connection closed")
     assert "TLS error" not in broker.log_text
 
 
-# Clients that do not read
+# Clients that go, and clients that do not read
+
+
+def test_a_consumer_that_breaks_off_is_nobody_elses_matter(
+    broker: BrokerProcess, tls: RawClient, certificates: Certificates
+) -> None:
+    body = random.randbytes(100_000)
+    channel = tls.channel(1)
+    queue = channel.declare_queue()
+    with broker.connect_tls(certificates.context()) as consumer:
+        consumer.open().channel(1).consume(queue)
+        # What is closed so answers with a reset, in the middle of what it is sent.
+        consumer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        for _ in range(200):
+            channel.publish(body, routing_key=queue)
+        consumer.socket.recv(1)
+        consumer.socket.close()
+    wait_for(broker, "connection closed")
+    until(lambda: channel.counts(queue) == (200, 0))
+    assert "Traceback" not in broker.log_text
 
 
 def test_bodies_that_a_slow_peer_takes_in_pieces_arrive_whole(
