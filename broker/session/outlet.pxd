@@ -5,6 +5,10 @@ from broker.turn cimport EndOfTurn, Turn
 from protocol.amqp.writer cimport OutputBuffer
 
 
+cdef Py_ssize_t FLUSH_SIZE_BYTES
+cdef Py_ssize_t OUTPUT_SIZE_MAX_BYTES
+
+
 cdef class Outlet(EndOfTurn):
     cdef OutputBuffer output
     cdef readonly object transport
