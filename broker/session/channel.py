@@ -186,14 +186,18 @@ class Channel(ContentReceiver):
             self._counters.messages_routed += 1
         elif count:
             self.connection.work_left -= count
-            positions = [cython.cast(Queue, queue).next_position() for queue in queues]
+            index: cython.Py_ssize_t
             if message.persistent and route.durable_queues:
+                positions = [cython.cast(Queue, queue).next_position() for queue in queues]
                 logs = [cython.cast(Queue, queue).log for queue in queues]
                 batch = self._journal.publish_to_many(message, logs, positions)
-            index: cython.Py_ssize_t
-            for index in range(count):
-                queue = queues[index]
-                queue.enqueue(message, positions[index], False)
+                for index in range(count):
+                    queue = queues[index]
+                    queue.enqueue(message, positions[index], False)
+            else:
+                for index in range(count):
+                    queue = queues[index]
+                    queue.enqueue(message, queue.next_position(), False)
             self._counters.messages_routed += count
         else:
             self._count_unroutable(route, message, flags)
