@@ -124,18 +124,17 @@ def run(workers: Workers, port: int, pid: int, load: Load, seconds: float, warmu
 
 
 def run_count(workers: Workers, port: int, load: Load, count: int) -> None:
-    """Publish and consume so many messages."""
+    """Publish so many messages, and consume all that they lead to. The topology has to be there."""
     publisher, consumer = workers[0], workers[1]
-    with Topology(port, load):
-        consumer.start(consume_count, port, load, count)
-        publisher.start(publish_count, port, load, count)
-        for worker in (consumer, publisher):
-            worker.receive()
-        consumer.send("go")
-        consumer.receive()
-        publisher.send("go")
-        publisher.receive(COUNT_TIMEOUT_S)
-        consumer.receive(COUNT_TIMEOUT_S)
+    consumer.start(consume_count, port, load, count * load.copies)
+    publisher.start(publish_count, port, load, count)
+    for worker in (consumer, publisher):
+        worker.receive()
+    consumer.send("go")
+    consumer.receive()
+    publisher.send("go")
+    publisher.receive(COUNT_TIMEOUT_S)
+    consumer.receive(COUNT_TIMEOUT_S)
 
 
 def fill(workers: Workers, port: int, load: Load, count: int) -> float:

@@ -16,15 +16,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from benchmarks.brokers import Haypile, remove
 from benchmarks.connections import cycle_count
 from benchmarks.generator import run_count
 from benchmarks.round_trips import REQUESTS, request_count
-from benchmarks.scenarios import CONFIRMED
+from benchmarks.scenarios import CONFIRMED, FANNED_OUT, MANY_KEYS
 from benchmarks.topology import Load, Topology
 from benchmarks.workers import Workers
 
@@ -35,29 +37,43 @@ RUN_TIMEOUT_S = 60.0
 ROUNDS = 2
 
 
-def _stream(load: Load, workers: Workers, port: int, count: int) -> None:
-    run_count(workers, port, load, count)
+@contextmanager
+def _stream(load: Load, workers: Workers, port: int, count: int) -> Iterator[Callable[[], None]]:
+    with Topology(port, load):
+        yield partial(run_count, workers, port, load, count)
 
 
-def _requests(workers: Workers, port: int, count: int) -> None:
-    with Topology(port, REQUESTS):
+@contextmanager
+def _requests(workers: Workers, port: int, count: int) -> Iterator[Callable[[], None]]:
+    def run() -> None:
         workers[0].start(request_count, port, REQUESTS.queue, count)
         workers[0].receive()
 
-
-def _cycles(workers: Workers, port: int, count: int) -> None:
-    workers[0].start(cycle_count, port, count)
-    workers[0].receive()
+    with Topology(port, REQUESTS):
+        yield run
 
 
-WORKLOADS: dict[str, tuple[Callable[[Workers, int, int], None], int]] = {
+@contextmanager
+def _cycles(workers: Workers, port: int, count: int) -> Iterator[Callable[[], None]]:
+    def run() -> None:
+        workers[0].start(cycle_count, port, count)
+        workers[0].receive()
+
+    yield run
+
+
+Workload: TypeAlias = Callable[[Workers, int, int], AbstractContextManager[Callable[[], None]]]
+
+WORKLOADS: dict[str, tuple[Workload, int]] = {
     "a16": (partial(_stream, Load(16)), 200_000),
     "a1k": (partial(_stream, Load(1024)), 50_000),
     "b": (partial(_stream, CONFIRMED), 30_000),
+    "d": (partial(_stream, FANNED_OUT), 10_000),
+    "e": (partial(_stream, MANY_KEYS), 100_000),
     "h": (_requests, 3_000),
     "k": (_cycles, 300),
 }
-"""What is done, and how often."""
+"""What is done with the topology that it needs, and how often. The topology is not counted."""
 
 DUMPED = re.compile(r"^(?:summary|totals):\s*(\d+)", re.MULTILINE)
 
@@ -96,12 +112,13 @@ def measure(names: list[str]) -> dict[str, int]:
         counts = {}
         with Workers() as workers:
             for name in names:
-                run, count = WORKLOADS[name]
+                workload, count = WORKLOADS[name]
                 lowest = []
-                for _ in range(ROUNDS):
-                    broker.count()
-                    run(workers, broker.port, count)
-                    lowest.append(broker.count() // count)
+                with workload(workers, broker.port, count) as run:
+                    for _ in range(ROUNDS):
+                        broker.count()
+                        run()
+                        lowest.append(broker.count() // count)
                 counts[name] = min(lowest)
                 sys.stdout.write(json.dumps({"scenario": name, "instructions_per_message": lowest}) + "\n")
                 sys.stdout.flush()

@@ -24,6 +24,8 @@ CONFIRMED = Load(1024, durable=True, window=1000, prefetch=1000, ack_every=10)
 DRAINED = replace(CONFIRMED, size_bytes=100)
 ONE_BY_ONE = Load(100, durable=True)
 STEADY = replace(CONFIRMED, ack_every=1)
+FANNED_OUT = Load(1024, exchange="fanout", consumers=10, queues=10)
+MANY_KEYS = Load(16, exchange="topic")
 # Nobody consumes what the flood publishes: all but the newest is dropped.
 FLOOD = Load(16, queue=QUEUE + "-flood", length_max=10_000)
 ANSWER_TIMEOUT_S = 600.0
@@ -198,8 +200,8 @@ SCENARIOS = {
     "c": _throughput(
         "b with 4 publishers, 4 consumers, 4 queues", replace(CONFIRMED, publishers=4, consumers=4, queues=4)
     ),
-    "d": _throughput("fan-out, 1 to 10 queues, 1 KB transient", Load(1024, exchange="fanout", consumers=10, queues=10)),
-    "e": _throughput("topic exchange with 1,000 bindings, 16 B", Load(16, exchange="topic")),
+    "d": _throughput("fan-out, 1 to 10 queues, 1 KB transient", FANNED_OUT),
+    "e": _throughput("topic exchange with 1,000 bindings, 16 B", MANY_KEYS),
     "f": Scenario("1,000,000 messages of 100 B, otherwise as b: fill, then drain", fill_and_drain),
     "g-connections": Scenario("2,000 connections with a channel, idle", many_connections, fresh=True),
     "g-queues": Scenario("10,000 durable queues, declared 100 at a time", many_queues, fresh=True),

@@ -1,5 +1,7 @@
 cimport cython
 
+from broker.routing.address_table cimport AddressTable
+
 
 @cython.final
 cdef class Route:
@@ -19,6 +21,7 @@ cdef class RouteCache:
     cdef readonly Py_ssize_t destinations_max
     cdef object _find_exchange
     cdef dict _recent
+    cdef readonly AddressTable known     # shortcut to _recent
     cdef dict _older
     cdef dict _by_exchange
     cdef readonly unsigned long long found_count

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cython
 
 from broker.routing.address import decode_address, encode_address
+from broker.routing.address_table import AddressTable
 from broker.routing.exchange import Exchange, Queue
 from broker.routing.gate import ASKS, OPEN
 from broker.routing.message_view import MessageView
@@ -60,7 +61,8 @@ class RouteCache:
 
     Exchanges take out their routes by themselves when their bindings change; the virtual host says when a queue
     comes or goes. The routes are in two halves: when the half of those used since the last time is full, the
-    other half, not used since, goes. A route that leaves the cache is stale, whyever it leaves.
+    other half, not used since, goes. A route that leaves the cache is stale, whyever it leaves. Of those in the
+    half used since, most are ``known``, so that they are found by the octets of what was read.
 
     ``found_count`` says how many were in neither half, so that exchanges had to be asked.
     ``find_exchange`` returns the exchange of a name or raises what ``resolve`` shall raise.
@@ -76,6 +78,7 @@ class RouteCache:
         self.destinations_max = destinations_max
         self._find_exchange = find_exchange
         self._recent: dict[bytes, Route] = {}
+        self.known = AddressTable()
         self._older: dict[bytes, Route] = {}
         self._by_exchange: dict[Exchange, dict[bytes, Route]] = {}
         self._recent_destinations = 0
@@ -86,7 +89,7 @@ class RouteCache:
 
     def resolve(self, address: bytes) -> Route:
         """Return the route of an address; raises what ``find_exchange`` raises."""
-        route = self._recent.get(address)
+        route: Route | None = self.known.get(address)
         return self._miss(address) if route is None else route
 
     def forget_queue(self, name: str) -> None:
@@ -111,7 +114,11 @@ class RouteCache:
             self.forget_exchange(exchange)
 
     def _miss(self, address: bytes) -> Route:
-        route: Route | None = self._older.pop(address, None)
+        route: Route | None = self._recent.get(address)
+        if route is not None:
+            self.known.put(address, route)
+            return route
+        route = self._older.pop(address, None)
         if route is None:
             self.found_count += 1
             name, routing_key = decode_address(address)
@@ -121,6 +128,7 @@ class RouteCache:
             exchange.route_cache = self
         self._make_room(len(route.queues))
         self._recent[address] = route
+        self.known.put(address, route)
         self._recent_destinations += len(route.queues)
         return route
 
@@ -134,6 +142,7 @@ class RouteCache:
             dropped = self._older
             self._older = self._recent
             self._recent = {}
+            self.known.clear()
             self._recent_destinations = 0
             for route in dropped.values():
                 self._forget(route)
@@ -147,6 +156,7 @@ class RouteCache:
 
     def _drop(self, route: Route) -> None:
         self._forget(route)
+        self.known.remove(route.address)
         if self._recent.pop(route.address, None) is not None:
             self._recent_destinations -= len(route.queues)
         else:

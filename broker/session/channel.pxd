@@ -13,6 +13,7 @@ from broker.session.content cimport EXPECT_METHOD, ContentReceiver
 from broker.session.plain_header cimport accept_plain
 from broker.session.reading cimport PausingReader
 from broker.session.replies cimport OrderedReplies
+from broker.session.route_finder cimport RouteFinder
 from broker.session.unacked cimport UnackedDeliveries
 from protocol.amqp.reader cimport FrameReader
 
@@ -53,9 +54,9 @@ cdef class Channel(ContentReceiver):
     cdef public object transaction
     cdef public str last_queue_name
     cdef readonly Queue reply_queue       # of direct reply-to
-    cdef readonly set exchanges_allowed
     cdef Counters _counters
     cdef RouteCache _routes
+    cdef RouteFinder _finder
     cdef Taps _taps
     cdef VirtualHostJournal _journal
     cdef unsigned long long _delivery_tag
@@ -72,7 +73,6 @@ cdef class Channel(ContentReceiver):
     cdef bytes _reply_name           # of direct reply-to, as it is shown to those who reply
 
     cdef int receive_content(self, FrameReader reader) except -1
-    cdef int _find_route(self, bytes address) except -1
     cpdef Route find_route(self, bytes address)
     cdef int _learn_header(self, bytes header) except -1
     cdef int _publish(self, unsigned int flags, bytes body) except -1

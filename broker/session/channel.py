@@ -19,9 +19,10 @@ from broker.session.content import ContentReceiver
 from broker.session.delivery_header import as_delivered, as_returned
 from broker.session.late_get import get_later
 from broker.session.outlet import ASKING_WORK, ROUTE_WORK
-from broker.session.publish_checks import accept_properties, check_exchange
+from broker.session.publish_checks import accept_properties
 from broker.session.reading import PausingReader
 from broker.session.replies import OrderedReplies, PendingReply
+from broker.session.route_finder import RouteFinder
 from broker.session.settling import SETTLED_AT_ONCE_MAX, ChannelSettling, settle_in_slices
 from broker.session.unacked import ACKNOWLEDGE, REQUEUE, UnackedDeliveries
 from protocol.amqp import codec
@@ -72,9 +73,9 @@ class Channel(ContentReceiver):
         self.transaction: Any = None
         self.last_queue_name: str | None = None
         self.set_reply_queue(None)
-        self.exchanges_allowed: set[str] = set()
         self._counters = connection.counters
         self._routes = vhost.routes
+        self._finder = RouteFinder(vhost.routes)
         self._taps = vhost.taps
         self._journal = vhost.journal
         self._delivery_tag = 0
@@ -98,32 +99,22 @@ class Channel(ContentReceiver):
             raise self.too_large(reader.payload_size)
         route = self._route
         if route is None or route.stale or not reader.same_address(route.address):
-            self._find_route(reader.address_octets())
+            self._route = self._finder.find_read(self, reader)
         if not reader.same_header(self._header_received):
             self._learn_header(reader.header_octets())
         return self._publish(reader.flags, reader.payload_octets())
 
     def take_content(self, address: bytes, flags: cython.uint, header: bytes, body: bytes) -> int:
         """Take a basic.publish whose content came in several frames."""
-        self._find_route(address)
+        self._route = self._finder.find(self, address)
         self._learn_header(header)
         return self._publish(flags, body)
 
     # Publishing
 
-    def _find_route(self, address: bytes) -> int:
-        self._route = None
-        self._route = self.find_route(address)
-        return 0
-
     def find_route(self, address: bytes) -> Route:
         """Return where a message goes that is not the one that the client has published, if it may go there."""
-        count_before: cython.ulonglong = self._routes.found_count
-        route: Route = self._routes.resolve(address)
-        if self._routes.found_count != count_before:
-            self.connection.work_left -= ROUTE_WORK + len(route.queues)
-        check_exchange(self, route.exchange)
-        return route
+        return self._finder.find(self, address)
 
     def _learn_header(self, header: bytes) -> int:
         mode: cython.int = 0
@@ -195,14 +186,18 @@ class Channel(ContentReceiver):
             self._counters.messages_routed += 1
         elif count:
             self.connection.work_left -= count
-            positions = [cython.cast(Queue, queue).next_position() for queue in queues]
+            index: cython.Py_ssize_t
             if message.persistent and route.durable_queues:
+                positions = [cython.cast(Queue, queue).next_position() for queue in queues]
                 logs = [cython.cast(Queue, queue).log for queue in queues]
                 batch = self._journal.publish_to_many(message, logs, positions)
-            index: cython.Py_ssize_t
-            for index in range(count):
-                queue = queues[index]
-                queue.enqueue(message, positions[index], False)
+                for index in range(count):
+                    queue = queues[index]
+                    queue.enqueue(message, positions[index], False)
+            else:
+                for index in range(count):
+                    queue = queues[index]
+                    queue.enqueue(message, queue.next_position(), False)
             self._counters.messages_routed += count
         else:
             self._count_unroutable(route, message, flags)
