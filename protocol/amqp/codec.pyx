@@ -36,9 +36,6 @@ _KINDS = {
     "table": KIND_TABLE,
 }
 
-cdef object new_object = object.__new__
-
-
 cdef class _Layout:
     """How one method stands on the wire; the name of an argument that is reserved is None."""
 
@@ -91,22 +88,23 @@ def decode_method(bytes payload not None):
     cdef Py_ssize_t size = len(payload)
     cdef uint32_t ids
     cdef _Layout layout
+    cdef list arguments
     if size < IDS_SIZE:
         raise frame_error(f"type 1, all octets = {format_binary(payload)}: unknown_frame")
     ids = get_integer(octets, IDS_SIZE)
     layout = _LAYOUTS.get(ids)
     if layout is None:
         raise command_invalid(f"unknown method {ids >> 16}.{ids & 0xFFFF}", ids >> 16, ids & 0xFFFF)
-    method = new_object(layout.method)
-    if _decode_arguments(payload, octets, size, layout, method) != size:
+    arguments = []
+    if _decode_arguments(payload, octets, size, layout, arguments) != size:
         raise frame_error(f"cannot decode {format_octets(payload[IDS_SIZE:])}", ids >> 16, ids & 0xFFFF)
-    return method
+    return layout.method(*arguments)
 
 
 cdef Py_ssize_t _decode_arguments(
-    bytes payload, const uint8_t *octets, Py_ssize_t size, _Layout layout, object method
+    bytes payload, const uint8_t *octets, Py_ssize_t size, _Layout layout, list arguments
 ) except -2:
-    """Set the arguments of ``method``. Returns where they end, or -1 if the payload ends before they do."""
+    """Append the arguments that have names. Returns where they end, or -1 if the payload ends before they do."""
     cdef Py_ssize_t at = IDS_SIZE
     cdef Py_ssize_t length
     cdef int bit = 0, kind, argument
@@ -144,9 +142,8 @@ cdef Py_ssize_t _decode_arguments(
                     return -1
                 value = get_integer(octets + at, kind)
                 at += kind
-        name = layout.names[argument]
-        if name is not None:
-            setattr(method, name, value)
+        if layout.names[argument] is not None:
+            arguments.append(value)
     return at
 
 
