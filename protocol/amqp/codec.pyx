@@ -1,7 +1,7 @@
 """Methods to payloads of method frames and back, as the table in ``spec`` says (specification, section 4.2.4)."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.unicode cimport PyUnicode_DecodeUTF8
+from cpython.unicode cimport PyUnicode_AsEncodedString, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -61,6 +61,7 @@ cdef class _Layout:
 
 
 cdef dict _LAYOUTS = {row.class_id << 16 | row.method_id: _Layout(row) for row in spec.METHODS}
+cdef dict _LAYOUTS_BY_CLASS = {(<_Layout>layout).method: layout for layout in _LAYOUTS.values()}
 
 
 cdef inline uint64_t get_integer(const uint8_t *octets, int size) noexcept nogil:
@@ -161,7 +162,7 @@ def encode_method(method):
 
     Raises ``ValueError`` where an argument does not fit its type.
     """
-    cdef _Layout layout = _LAYOUTS[method.class_id << 16 | method.method_id]
+    cdef _Layout layout = _LAYOUTS_BY_CLASS[type(method)]
     cdef Py_ssize_t size = IDS_SIZE
     cdef int bit = 0, kind, argument
     cdef uint64_t values[ARGUMENTS_MAX]
@@ -234,7 +235,7 @@ cdef bytes _string(object value, int kind, object method, str name):
         return encode_table(value) if value else b""
     if kind == KIND_LONGSTR:
         return bytes(value)
-    octets = value.encode("utf-8", "surrogateescape")
+    octets = PyUnicode_AsEncodedString(value, "utf-8", "surrogateescape")
     if len(octets) > SHORTSTR_SIZE_MAX:
         raise ValueError(f"{name} of {method.name} has more than {SHORTSTR_SIZE_MAX} octets")
     return octets
