@@ -11,8 +11,9 @@ from broker.durability.queue_log cimport VirtualHostJournal
 from broker.session.confirms cimport Confirms
 from broker.session.content cimport EXPECT_METHOD, ContentReceiver
 from broker.session.reading cimport PausingReader
+from broker.session.replies cimport OrderedReplies
 from broker.session.unacked cimport UnackedDeliveries
-from protocol.amqp cimport content_header
+from protocol.amqp cimport codec, content_header
 from protocol.amqp.reader cimport FrameReader
 
 
@@ -59,7 +60,7 @@ cdef class Channel(ContentReceiver):
     cdef VirtualHostJournal _journal
     cdef unsigned long long _delivery_tag
     cdef dict _given_back
-    cdef object _replies
+    cdef OrderedReplies _replies
     cdef bint _confirms_owed
     cdef bint _waits_for_journal
     # The exchange and routing key, and the content header, that were published last: most publishers repeat them.
@@ -69,6 +70,9 @@ cdef class Channel(ContentReceiver):
     cdef int _header_delivery_mode
     cdef unsigned int _header_traits
 
+    cpdef object reply(self, object method, unsigned long long batch=*)
+    cpdef bint send_method(self, object method) except -1
+    cpdef object send_content(self, object method, Message message)
     cdef int receive_content(self, FrameReader reader) except -1
     cdef int _find_route(self, bytes address) except -1
     cpdef Route find_route(self, bytes address)

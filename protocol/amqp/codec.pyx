@@ -79,14 +79,14 @@ cdef inline void put_integer(uint8_t *octets, uint64_t value, int size) noexcept
         value >>= 8
 
 
-def decode_method(bytes payload not None):
+cpdef object decode_method(bytes payload):
     """Return the method that a method frame carries.
 
     Raises ``ConnectionException``: COMMAND_INVALID for a method that does not exist, FRAME_ERROR where the payload
     names no method, or its arguments do not fill it exactly, or are malformed.
     """
-    cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(payload)
     cdef Py_ssize_t size = len(payload)
+    cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(payload)
     cdef uint32_t ids
     cdef _Layout layout
     cdef list arguments
@@ -157,7 +157,7 @@ cdef object _decode_shortstr(const uint8_t *octets, Py_ssize_t length, _Layout l
         return PyUnicode_DecodeUTF8(<const char *>octets, length, "surrogateescape")
 
 
-def encode_method(method):
+cpdef bytes encode_method(object method):
     """Return the payload of the method frame that carries ``method``.
 
     Raises ``ValueError`` where an argument does not fit its type.
