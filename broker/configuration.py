@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
-from broker.access.passwords import check_password_hash
+from broker.access.passwords import PasswordHash
 
 ENVIRONMENT_PREFIX = "HAYPILE_"
 # Variables that begin as ours and set no key: the file to read, and what the build looks at.
@@ -86,7 +86,7 @@ class UserAccount(Struct, frozen=True, forbid_unknown_fields=True):
         if bool(self.password) == bool(self.password_hash):
             raise ValueError(f"user {self.name!r} needs either password or password_hash")
         if self.password_hash:
-            check_password_hash(self.password_hash)
+            PasswordHash(self.password_hash)
         _require_unique([permissions.vhost for permissions in self.permissions])
 
     def __repr__(self) -> str:

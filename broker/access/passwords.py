@@ -21,27 +21,26 @@ def hash_password(password: bytes) -> str:
     return base64.b64encode(salt + hashlib.sha256(salt + password).digest()).decode()
 
 
-def check_password_hash(password_hash: str) -> None:
-    """Raise ``ValueError`` for a hash that is none. Its text does not repeat the hash."""
-    _decode(password_hash)
+class PasswordHash:
+    """The hash of a password, ready to be compared. Raises ``ValueError``, which does not repeat it, if it is none."""
 
+    __slots__ = ("_digest", "_salt")
 
-def verify_password(password: bytes, password_hash: str) -> bool:
-    """Return whether a password has this hash, in a time that does not depend on where they differ.
+    def __init__(self, password_hash: str) -> None:
+        try:
+            decoded = base64.b64decode(password_hash, validate=True)
+        except (binascii.Error, ValueError):
+            raise ValueError("the password hash is not base64") from None
+        size = SALT_SIZE_BYTES + DIGEST_SIZE_BYTES
+        if len(decoded) != size:
+            raise ValueError(
+                f"the password hash has {len(decoded)} octets, {size} are needed: RabbitMQ's salted SHA-256"
+            )
+        self._salt, self._digest = decoded[:SALT_SIZE_BYTES], decoded[SALT_SIZE_BYTES:]
 
-    An empty password never matches, as in RabbitMQ. Raises ``ValueError`` for a hash that is none.
-    """
-    decoded = _decode(password_hash)
-    salt, digest = decoded[:SALT_SIZE_BYTES], decoded[SALT_SIZE_BYTES:]
-    return hmac.compare_digest(hashlib.sha256(salt + password).digest(), digest) and bool(password)
+    def is_of(self, password: bytes) -> bool:
+        """Return whether a password has this hash, in a time that does not depend on where they differ.
 
-
-def _decode(password_hash: str) -> bytes:
-    try:
-        decoded = base64.b64decode(password_hash, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("the password hash is not base64") from None
-    size = SALT_SIZE_BYTES + DIGEST_SIZE_BYTES
-    if len(decoded) != size:
-        raise ValueError(f"the password hash has {len(decoded)} octets, {size} are needed: RabbitMQ's salted SHA-256")
-    return decoded
+        An empty password never matches, as in RabbitMQ.
+        """
+        return hmac.compare_digest(hashlib.sha256(self._salt + password).digest(), self._digest) and bool(password)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from broker.access.passwords import HASH_OF_NOBODY, hash_password, verify_password
+from broker.access.passwords import HASH_OF_NOBODY, PasswordHash, hash_password
 from broker.access.sasl import Credentials
 from broker.configuration import Permissions, UserAccount
 from broker.logs import get_logger
@@ -23,6 +23,8 @@ KNOWN_ADDRESSES_MAX = 1024
 CONFIGURED_USERS = "users"
 """How the users of the configuration are called among the back ends."""
 
+_NOBODY = PasswordHash(HASH_OF_NOBODY)
+
 
 class User:
     """A user who has logged in, or could."""
@@ -31,7 +33,7 @@ class User:
         self.name = account.name
         self.tags = frozenset(account.tags)
         self.loopback_only = account.loopback_only
-        self._password_hash = account.password_hash or hash_password(account.password.encode())
+        self._password_hash = PasswordHash(account.password_hash or hash_password(account.password.encode()))
         self._permissions = {permissions.vhost: _compile(permissions) for permissions in account.permissions}
 
     @classmethod
@@ -45,7 +47,7 @@ class User:
 
     def has_password(self, password: bytes) -> bool:
         """Return whether this is the user's password."""
-        return verify_password(password, self._password_hash)
+        return self._password_hash.is_of(password)
 
     def may_enter(self, vhost: str) -> bool:
         """Return whether the user has permissions in a virtual host at all."""
@@ -81,7 +83,7 @@ class ConfiguredUsers:
         """
         user = self._users.get(credentials.username)
         if user is None:
-            verify_password(credentials.password, HASH_OF_NOBODY)
+            _NOBODY.is_of(credentials.password)
             return None
         return user if user.has_password(credentials.password) else None
 

@@ -108,6 +108,8 @@ def check_queue_arguments(arguments: Mapping[str, Any], resource: str) -> None:
 
     ``resource`` is like ``queue 'q' in vhost '/'``.
     """
+    if not arguments:
+        return
     dead_letter_exchange = arguments.get("x-dead-letter-exchange", "")
     if not isinstance(dead_letter_exchange, str):
         received = format_type(dead_letter_exchange)

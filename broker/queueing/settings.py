@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ DEDUPLICATION_COUNT = 100_000
 REDELIVERY_DELAY_MAX_MS = 24 * 60 * 60 * 1000
 
 
-class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
+class QueueSettings(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The settings of a queue that hold now. None means that there is no such limit or behaviour."""
 
     message_ttl_ms: int | None = None
@@ -39,17 +39,17 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     deduplication_count: int = DEDUPLICATION_COUNT
     deduplication_header: str | None = None
 
-    @property
+    @cached_property
     def is_limited(self) -> bool:
         """Return whether the queue has a maximum length of either kind."""
         return self.max_length is not None or self.max_length_bytes is not None
 
-    @property
+    @cached_property
     def is_timed(self) -> bool:
         """Return whether the queue has to know when each message was published."""
         return self.message_ttl_ms is not None or self.delayed
 
-    @property
+    @cached_property
     def is_managed(self) -> bool:
         """Return whether the queue does more than first in, first out, whatever its messages ask for."""
         return bool(

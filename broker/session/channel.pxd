@@ -15,6 +15,7 @@ from broker.session.reading cimport PausingReader
 from broker.session.replies cimport OrderedReplies
 from broker.session.route_finder cimport RouteFinder
 from broker.session.unacked cimport UnackedDeliveries
+from protocol.amqp cimport codec
 from protocol.amqp.reader cimport FrameReader
 
 
@@ -72,6 +73,9 @@ cdef class Channel(ContentReceiver):
     cdef unsigned int _header_traits
     cdef bytes _reply_name           # of direct reply-to, as it is shown to those who reply
 
+    cpdef object reply(self, object method, unsigned long long batch=*)
+    cpdef bint send_method(self, object method) except -1
+    cpdef object send_content(self, object method, Message message)
     cdef int receive_content(self, FrameReader reader) except -1
     cpdef Route find_route(self, bytes address)
     cdef int _learn_header(self, bytes header) except -1

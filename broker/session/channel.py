@@ -1,6 +1,7 @@
 """A channel: what is published on it, delivered over it, and acknowledged."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cython
@@ -311,17 +312,16 @@ class Channel(ContentReceiver):
 
     # Sending
 
-    def reply(self, method: Method, batch: int = 0) -> None:
+    def reply(self, method: Method, batch: cython.ulonglong = 0) -> None:
         """Send a method, once the journal is on disk up to ``batch``; replies keep their order."""
-        if self._replies or batch > self.vhost.durable_batch:
-            self.reply_later().resolve(lambda: self.send_method(method), batch)
+        if self._replies or (batch and batch > self.vhost.durable_batch):
+            self.reply_later().resolve(partial(self.send_method, method), batch)
         else:
             self.send_method(method)
 
     def reply_later(self) -> PendingReply:
         """Return the place of a reply that cannot be given yet; those that come after it wait for it."""
-        pending: PendingReply = self._replies.pending()
-        return pending
+        return self._replies.pending()
 
     def _replies_changed(self) -> None:
         if self.is_open:

@@ -3,6 +3,7 @@ cimport cython
 from broker.session.channel cimport Channel
 from broker.session.reading cimport PausingReader
 from broker.session.sockets cimport Sockets
+from protocol.amqp cimport codec
 from protocol.amqp.reader cimport ReadBuffer
 
 cdef int FRAME_NONE
@@ -67,3 +68,9 @@ cdef class Connection(PausingReader):
     cdef int _read_directly(self) except -1
     cdef int _dispatch(self, int kind) except -1
     cdef int _find_channel(self, unsigned int number) except -1
+    cdef object _method(self, Channel channel, object method)
+    cdef object _method_on_closed(self, Channel channel, object method)
+    cdef object _control_frame(self, int kind)
+    cdef object _end_channels(self, object finished=*)
+    cpdef object send_method(self, unsigned int channel, object method)
+    cpdef object send_payload(self, unsigned int channel, bytes payload)

@@ -336,16 +336,16 @@ class Connection(PausingReader):
 
     def _method_on_closed(self, channel: Channel, method: Method) -> None:
         if channel.close_sent:
-            if isinstance(method, ChannelCloseOk):
+            if type(method) is ChannelCloseOk:
                 self.forget_channel(channel)
-            elif isinstance(method, ChannelClose):
+            elif type(method) is ChannelClose:
                 self.send_method(channel.number, ChannelCloseOk())
-        elif isinstance(method, ChannelOpen):
+        elif type(method) is ChannelOpen:
             self._method(channel, method)
         else:
             raise channel_error("expected 'channel.open'", method.class_id, method.method_id)
 
-    def _control_frame(self, kind: int) -> None:
+    def _control_frame(self, kind: cython.int) -> None:
         """Take a frame of channel 0, or any frame while the connection is not running."""
         reader = self.reader
         if kind == FRAME_HEARTBEAT and reader.channel == 0:
@@ -353,9 +353,9 @@ class Connection(PausingReader):
         if self.state == STATE_CLOSING:
             if kind == FRAME_METHOD and reader.channel == 0:
                 method = codec.decode_method(reader.payload_octets())
-                if isinstance(method, ConnectionClose):
+                if type(method) is ConnectionClose:
                     self.send_method(0, ConnectionCloseOk())
-                elif isinstance(method, ConnectionCloseOk):
+                elif type(method) is ConnectionCloseOk:
                     self._end()
             return
         if kind != FRAME_METHOD or reader.channel != 0:
@@ -366,17 +366,17 @@ class Connection(PausingReader):
             shown = "all" if len(payload) <= 16 else "first 16"
             raise unexpected_frame(f"type {frame_type}, {shown} octets = {format_binary(payload[:16])}")
         method = codec.decode_method(reader.payload_octets())
-        if isinstance(method, ConnectionClose):
+        if type(method) is ConnectionClose:
             self._close_reason = f"closed by client: {method.reply_code} {method.reply_text}"
             self._deaf = True
             if self.vhost is not None:
                 # As in RabbitMQ, what was exclusive is gone before the client hears that it may go.
-                self._end_channels(lambda: self.vhost.exclusive_queues.delete_all(self, self._answer_close))
+                self._end_channels(self._delete_exclusive_queues)
             else:
                 self._answer_close()
         elif self.handshake is not None:
             self.handshake.receive(method)
-        elif isinstance(method, ConnectionUpdateSecret):
+        elif type(method) is ConnectionUpdateSecret:
             self.send_method(0, ConnectionUpdateSecretOk())
         else:
             text = f"unexpected method in connection state {self._state_name()}"
@@ -406,11 +406,11 @@ class Connection(PausingReader):
 
     # Sending
 
-    def send_method(self, channel: int, method: Method) -> None:
+    def send_method(self, channel: cython.uint, method: Method) -> None:
         """Send a method at the end of the turn."""
         self.send_payload(channel, codec.encode_method(method))
 
-    def send_payload(self, channel: int, payload: bytes) -> None:
+    def send_payload(self, channel: cython.uint, payload: bytes) -> None:
         """Send a method that is encoded already."""
         self.output.method(channel, payload)
         self.written()
@@ -502,24 +502,13 @@ class Connection(PausingReader):
         self.channels.clear()
         self._channel = None
         self._channel_number = 0
-        failure: Exception | None = None
-        left = len(channels) + 1
+        if channels:
+            _end_all(channels, finished)
+        elif finished is not None:
+            finished()
 
-        def ended() -> None:
-            nonlocal left
-            left -= 1
-            if left == 0 and finished is not None:
-                finished()
-
-        for channel in channels:
-            # Should one of them fail, the others end all the same.
-            try:
-                channel.end(ended)
-            except Exception as error:  # noqa: BLE001 (raised below)
-                failure = failure or error
-        ended()
-        if failure is not None:
-            raise failure
+    def _delete_exclusive_queues(self) -> None:
+        self.vhost.exclusive_queues.delete_all(self, self._answer_close)
 
     def _answer_close(self) -> None:
         """Answer connection.close, unless the broker itself has closed the connection meanwhile, or it is lost."""
@@ -595,3 +584,24 @@ class Connection(PausingReader):
 _PUBLISH = BasicPublish()
 _CONTENT_KINDS = frozenset((FRAME_PUBLISH, FRAME_CONTENT, FRAME_HEADER, FRAME_BODY))
 _METHODS = frozenset((FRAME_METHOD, FRAME_PUBLISH, FRAME_CONTENT, FRAME_ACK, FRAME_NACK, FRAME_REJECT))
+
+
+def _end_all(channels: list[Channel], finished: Callable[[], Any] | None) -> None:
+    failure: Exception | None = None
+    left = len(channels) + 1
+
+    def ended() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0 and finished is not None:
+            finished()
+
+    for channel in channels:
+        # Should one of them fail, the others end all the same.
+        try:
+            channel.end(ended)
+        except Exception as error:  # noqa: BLE001 (raised below)
+            failure = failure or error
+    ended()
+    if failure is not None:
+        raise failure

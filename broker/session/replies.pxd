@@ -14,5 +14,6 @@ cdef class OrderedReplies:
     cdef object _count
     cdef readonly object changed
 
+    cpdef PendingReply pending(self)
     cpdef int send_due(self, unsigned long long durable_batch) except -1
     cpdef bint waits_for_journal(self) except -1

@@ -28,6 +28,11 @@ def settle_in_slices(
     What the channel is to settle already comes first. ``queues`` are those into which messages may come back, as far as
     that is known. With a ``transaction`` they are settled when it commits.
     """
+    if channel.settling is None and not channel.unacked.count:
+        # As for most channels that are closed.
+        if finished is not None:
+            finished()
+        return
     if channel.settling is None:
         channel.settling = ChannelSettling(channel)
     channel.settling.add(_Job(through_tag, how, finished, transaction), queues)

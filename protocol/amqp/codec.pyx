@@ -1,7 +1,7 @@
 """Methods to payloads of method frames and back, as the table in ``spec`` says (specification, section 4.2.4)."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.unicode cimport PyUnicode_DecodeUTF8
+from cpython.unicode cimport PyUnicode_AsEncodedString, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -36,9 +36,6 @@ _KINDS = {
     "table": KIND_TABLE,
 }
 
-cdef object new_object = object.__new__
-
-
 cdef class _Layout:
     """How one method stands on the wire; the name of an argument that is reserved is None."""
 
@@ -64,6 +61,7 @@ cdef class _Layout:
 
 
 cdef dict _LAYOUTS = {row.class_id << 16 | row.method_id: _Layout(row) for row in spec.METHODS}
+cdef dict _LAYOUTS_BY_CLASS = {(<_Layout>layout).method: layout for layout in _LAYOUTS.values()}
 
 
 cdef inline uint64_t get_integer(const uint8_t *octets, int size) noexcept nogil:
@@ -81,32 +79,33 @@ cdef inline void put_integer(uint8_t *octets, uint64_t value, int size) noexcept
         value >>= 8
 
 
-def decode_method(bytes payload not None):
+cpdef object decode_method(bytes payload):
     """Return the method that a method frame carries.
 
     Raises ``ConnectionException``: COMMAND_INVALID for a method that does not exist, FRAME_ERROR where the payload
     names no method, or its arguments do not fill it exactly, or are malformed.
     """
-    cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(payload)
     cdef Py_ssize_t size = len(payload)
+    cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(payload)
     cdef uint32_t ids
     cdef _Layout layout
+    cdef list arguments
     if size < IDS_SIZE:
         raise frame_error(f"type 1, all octets = {format_binary(payload)}: unknown_frame")
     ids = get_integer(octets, IDS_SIZE)
     layout = _LAYOUTS.get(ids)
     if layout is None:
         raise command_invalid(f"unknown method {ids >> 16}.{ids & 0xFFFF}", ids >> 16, ids & 0xFFFF)
-    method = new_object(layout.method)
-    if _decode_arguments(payload, octets, size, layout, method) != size:
+    arguments = []
+    if _decode_arguments(payload, octets, size, layout, arguments) != size:
         raise frame_error(f"cannot decode {format_octets(payload[IDS_SIZE:])}", ids >> 16, ids & 0xFFFF)
-    return method
+    return layout.method(*arguments)
 
 
 cdef Py_ssize_t _decode_arguments(
-    bytes payload, const uint8_t *octets, Py_ssize_t size, _Layout layout, object method
+    bytes payload, const uint8_t *octets, Py_ssize_t size, _Layout layout, list arguments
 ) except -2:
-    """Set the arguments of ``method``. Returns where they end, or -1 if the payload ends before they do."""
+    """Append the arguments that have names. Returns where they end, or -1 if the payload ends before they do."""
     cdef Py_ssize_t at = IDS_SIZE
     cdef Py_ssize_t length
     cdef int bit = 0, kind, argument
@@ -144,9 +143,8 @@ cdef Py_ssize_t _decode_arguments(
                     return -1
                 value = get_integer(octets + at, kind)
                 at += kind
-        name = layout.names[argument]
-        if name is not None:
-            setattr(method, name, value)
+        if layout.names[argument] is not None:
+            arguments.append(value)
     return at
 
 
@@ -159,12 +157,12 @@ cdef object _decode_shortstr(const uint8_t *octets, Py_ssize_t length, _Layout l
         return PyUnicode_DecodeUTF8(<const char *>octets, length, "surrogateescape")
 
 
-def encode_method(method):
+cpdef bytes encode_method(object method):
     """Return the payload of the method frame that carries ``method``.
 
     Raises ``ValueError`` where an argument does not fit its type.
     """
-    cdef _Layout layout = _LAYOUTS[method.class_id << 16 | method.method_id]
+    cdef _Layout layout = _LAYOUTS_BY_CLASS[type(method)]
     cdef Py_ssize_t size = IDS_SIZE
     cdef int bit = 0, kind, argument
     cdef uint64_t values[ARGUMENTS_MAX]
@@ -237,7 +235,7 @@ cdef bytes _string(object value, int kind, object method, str name):
         return encode_table(value) if value else b""
     if kind == KIND_LONGSTR:
         return bytes(value)
-    octets = value.encode("utf-8", "surrogateescape")
+    octets = PyUnicode_AsEncodedString(value, "utf-8", "surrogateescape")
     if len(octets) > SHORTSTR_SIZE_MAX:
         raise ValueError(f"{name} of {method.name} has more than {SHORTSTR_SIZE_MAX} octets")
     return octets

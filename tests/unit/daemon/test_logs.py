@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -38,6 +39,64 @@ def test_json_lines_where_nobody_looks() -> None:
     entry = json.loads(line)
     assert entry.pop("timestamp").endswith("Z")
     assert entry == {"event": "connection opened", "level": "info", "area": "test", "client": "a\nb"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "plain",
+        'a "quoted" back\\slash',
+        "tab\tnewline\nnull\0delete\x7f",
+        "Käse",
+        "\udcff",
+        "\U0001f430",
+        "",
+        0,
+        -(1 << 70),
+        True,
+        0.125,
+        1e300,
+        float("inf"),
+        ["a", 1, None],
+        {"b": 2.5},
+        Path("/tmp"),
+        b"octets",
+    ],
+    ids=repr,
+)
+def test_a_json_line_is_what_json_makes_of_its_fields(value: object) -> None:
+    stream = io.StringIO()
+    log_to(stream).warning("happened", what=value, **{'odd "näme"': value})
+    line = stream.getvalue().removesuffix("\n")
+    assert line == json.dumps(json.loads(line))
+    fields = {"area": "test", "what": value, 'odd "näme"': value, "event": "happened", "level": "warning"}
+    expected = json.dumps(fields, default=repr).removesuffix("}")
+    assert line.startswith(expected + ', "timestamp": "')
+
+
+def test_fields_stand_in_the_order_of_the_call_and_a_traceback_at_the_end() -> None:
+    stream = io.StringIO()
+    log_to(stream).error("failed", first=1, exc_info=ValueError("why"), second=2, none=None)
+    names = [*json.loads(stream.getvalue())]
+    assert names == ["area", "first", "second", "event", "level", "timestamp", "exception"]
+
+
+def test_a_logger_follows_what_is_configured_before_it_is_used_first() -> None:
+    logger = logs.get_logger("early")
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    logger.debug("left out")
+    logger.info("one")
+    logger.info("two")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["one", "two"]
+
+
+def test_tests_can_capture_what_is_logged() -> None:
+    logger = log_to(io.StringIO())
+    logger.info("before")
+    with structlog.testing.capture_logs() as entries:
+        logger.info("captured", value=1)
+    assert entries == [{"area": "test", "event": "captured", "value": 1, "log_level": "info"}]
 
 
 def test_what_the_storage_logs_is_one_of_the_lines() -> None:
