@@ -107,7 +107,6 @@ class VirtualHost(QueueServices):
         self.channels: set[Any] = set()
         self.mover = EvacuationMover(self.journal, self.channels)
         journal.compact_with(self.mover)
-        self._commit_wanted = False
         self._waiting: deque[Any] = deque()
         self.next_queue_number = 1
         self.settings = EffectiveSettings(self)
@@ -252,12 +251,10 @@ class VirtualHost(QueueServices):
         return waiting
 
     def _journal_touched(self) -> None:
-        if not self._commit_wanted:
-            self._commit_wanted = True
-            self.turn.want_commit(self._commit)
+        self.turn.want_commit(self._commit)
 
     def _commit(self) -> None:
-        self._commit_wanted = False
+        self.journal.commit_wanted = False
         journal = self.journal.journal
         if journal.out_of_room is not None and (journal.stuck or not journal.gathering_bytes):
             # Nobody waits for what consumers have settled, and together it takes less of the room that is left. The
