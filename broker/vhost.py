@@ -192,11 +192,14 @@ class VirtualHost(QueueServices):
         replay.messages.close()
         return vhost
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have the loop call the journal when a commit has ended, and queues when something is due."""
+    def attach(self, loop: asyncio.AbstractEventLoop, watch: Callable[[int, Callable[[], None]], None]) -> None:
+        """Have the loop call the journal when a commit has ended, and queues when something is due.
+
+        ``watch`` has something called when a descriptor is readable.
+        """
         self.timers.attach(loop)
         self.pager.attach(loop)
-        loop.add_reader(self.journal.journal.completion_fd, self._commit_finished)
+        watch(self.journal.journal.completion_fd, self._commit_finished)
         vhost_state.keep_recovered_queues(self)
         vhost_state.repeat_returns(self)
 

@@ -161,7 +161,7 @@ class InProcessBroker:
         )
         self.events = self.vhost.events
         self.vhosts = {"/": self.vhost}
-        self.vhost.attach(self.loop)  # type: ignore[arg-type]
+        self.vhost.attach(self.loop, self.loop.add_reader)  # type: ignore[arg-type]
 
     def crash(self) -> None:
         """Leave the journal as it is on disk, and forget everything else."""

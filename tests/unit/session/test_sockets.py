@@ -88,22 +88,16 @@ class SocketClient(RawClient):
         self.socket.close()
 
 
-def descriptor_of(broker: InProcessBroker) -> int:
-    """Return the descriptor that the event loop watches for all sockets."""
-    (watched,) = (key for key, callback in broker.loop.readers.items() if callback.__self__ is broker.sockets)  # type: ignore[attr-defined]
-    return watched
-
-
 def is_readable(broker: InProcessBroker) -> bool:
     """Return whether the event loop would call."""
-    return bool(select.select([descriptor_of(broker)], [], [], 0)[0])
+    return bool(select.select([broker.sockets.fileno()], [], [], 0)[0])
 
 
 def read(broker: InProcessBroker) -> bool:
     """Do as the event loop, once. Returns whether there was anything to read."""
     if not is_readable(broker):
         return False
-    broker.loop.readers[descriptor_of(broker)]()
+    broker.loop.readers[broker.sockets.fileno()]()
     return True
 
 
@@ -150,6 +144,34 @@ def test_a_turn_ends_as_soon_as_everything_was_read(client: SocketClient, broker
     assert not broker.loop.ready
     # Nobody had to let the event loop go on.
     assert b"alone" in client.socket.recv(1000)
+
+
+def test_a_turn_ends_with_what_a_descriptor_was_watched_for(broker: InProcessBroker) -> None:
+    called: list[str] = []
+
+    def call_back() -> None:
+        called.append("readable")
+        broker.sockets.call_soon(lambda: called.append("end of turn"))
+        broker.sockets.call_soon(lambda: called.append("next round"))
+
+    broker.sockets.watch(1000, call_back)
+    broker.loop.readers[1000]()
+    assert called == ["readable", "end of turn"]
+    broker.turns()
+    assert called == ["readable", "end of turn", "next round"]
+
+
+def test_a_turn_ends_although_something_goes_wrong_in_it(broker: InProcessBroker) -> None:
+    called: list[str] = []
+
+    def call_back() -> None:
+        broker.sockets.call_soon(lambda: called.append("end of turn"))
+        raise TypeError
+
+    broker.sockets.watch(1000, call_back)
+    with pytest.raises(TypeError):
+        broker.loop.readers[1000]()
+    assert called == ["end of turn"]
 
 
 def test_several_that_publish_in_a_turn_cost_their_consumer_one_write(
