@@ -231,7 +231,7 @@ class Broker:
                 on_room=self._on_room,
             )
             self.recovering = None
-            vhost.attach(self.loop)
+            vhost.attach(self.loop, self.sockets.watch)
             if self.configuration.journal.scrub_interval_s:
                 self._start_scrubber(vhost)
             vhost.events = self.events

@@ -107,7 +107,6 @@ class VirtualHost(QueueServices):
         self.channels: set[Any] = set()
         self.mover = EvacuationMover(self.journal, self.channels)
         journal.compact_with(self.mover)
-        self._commit_wanted = False
         self._waiting: deque[Any] = deque()
         self.next_queue_number = 1
         self.settings = EffectiveSettings(self)
@@ -193,11 +192,14 @@ class VirtualHost(QueueServices):
         replay.messages.close()
         return vhost
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have the loop call the journal when a commit has ended, and queues when something is due."""
+    def attach(self, loop: asyncio.AbstractEventLoop, watch: Callable[[int, Callable[[], None]], None]) -> None:
+        """Have the loop call the journal when a commit has ended, and queues when something is due.
+
+        ``watch`` has something called when a descriptor is readable.
+        """
         self.timers.attach(loop)
         self.pager.attach(loop)
-        loop.add_reader(self.journal.journal.completion_fd, self._commit_finished)
+        watch(self.journal.journal.completion_fd, self._commit_finished)
         vhost_state.keep_recovered_queues(self)
         vhost_state.repeat_returns(self)
 
@@ -252,12 +254,10 @@ class VirtualHost(QueueServices):
         return waiting
 
     def _journal_touched(self) -> None:
-        if not self._commit_wanted:
-            self._commit_wanted = True
-            self.turn.want_commit(self._commit)
+        self.turn.want_commit(self._commit)
 
     def _commit(self) -> None:
-        self._commit_wanted = False
+        self.journal.commit_wanted = False
         journal = self.journal.journal
         if journal.out_of_room is not None and (journal.stuck or not journal.gathering_bytes):
             # Nobody waits for what consumers have settled, and together it takes less of the room that is left. The

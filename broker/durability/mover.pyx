@@ -329,7 +329,7 @@ cdef class EvacuationMover:
         if not is_volatile:
             for holder in holders:
                 self._repeat_fate(holder, after)
-        self.owner.touched()
+        self.owner.want_commit()
         return 0
 
     cdef int _repeat_fate(self, Holder holder, Segment after) except -1:

@@ -52,7 +52,8 @@ cdef class QueueLog:
 
 cdef class VirtualHostJournal:
     cdef readonly Journal journal
-    cdef readonly object touched
+    cdef object _on_touched
+    cdef public bint commit_wanted
     cdef list _touched
     cdef readonly int unit_depth
     cdef unsigned long long _sequence_before_unit
@@ -63,6 +64,7 @@ cdef class VirtualHostJournal:
     cdef Segment evacuated
     cdef dict unacked
 
+    cdef int want_commit(self) except -1
     cdef int note(self, Segment segment) except -1
     cdef int attend(self, Segment segment, unsigned int number, unsigned long long position, Message delivered) except -1
     cdef unsigned char *_begin_publish(self, Message message, unsigned int queue_count) except NULL

@@ -38,10 +38,14 @@ class VirtualHostJournal:
 
     journal: Final[Journal]
     unit_depth: int
+    commit_wanted: bool
     holders: dict[int, Any]
     """By number, the queues in whose names there are messages in the journal."""
     def __init__(self, journal: Journal, touched: Callable[[], None]) -> None:
-        """``touched`` is called when there is something to write or to commit at the end of the turn."""
+        """``touched`` is called when there is something to write or to commit at the end of the turn.
+
+        It is called once, until ``commit_wanted`` is set to False.
+        """
     def publish_to_one(self, message: Message, log: QueueLog, position: int) -> int:
         """Write a message for one queue; return the number of the batch that makes it durable."""
     def publish_to_many(self, message: Message, logs: list[QueueLog | None], positions: list[int]) -> int:

@@ -167,13 +167,13 @@ cdef class QueueLog:
         at = put(put(at, &self.number, 4), &position, 8)
         put(put(at, &count, 4), &not_before_ms, 8)
         self.owner.journal.seal(self.owner.unit_depth == 0)
-        self.owner.touched()
+        self.owner.want_commit()
         return 0
 
     cdef int _touch(self) except -1:
         self.touched = True
         self.owner._touched.append(self)
-        self.owner.touched()
+        self.owner.want_commit()
         return 0
 
     cdef int _write(self) except -1:
@@ -209,11 +209,18 @@ cdef class QueueLog:
 cdef class VirtualHostJournal:
     def __cinit__(self, Journal journal not None, touched not None):
         self.journal = journal
-        self.touched = touched
+        self._on_touched = touched
         self._touched = []
         self._noted = []
         self.holders = {}
         self.unacked = {}
+
+    cdef int want_commit(self) except -1:
+        """Say that there is something to write or to commit."""
+        if not self.commit_wanted:
+            self.commit_wanted = True
+            self._on_touched()
+        return 0
 
     cdef int note(self, Segment segment) except -1:
         """Take note that the next records of settlements say more about messages of a segment."""
@@ -266,7 +273,7 @@ cdef class VirtualHostJournal:
         message.share_units = units if queue_count == 1 else max(1, units // queue_count)
         segment.live += queue_count
         segment.live_units += <long long>queue_count * message.share_units
-        self.touched()
+        self.want_commit()
         return journal.open_batch
 
     cdef unsigned long long publish_to_one(
@@ -311,7 +318,7 @@ cdef class VirtualHostJournal:
         journal.seal(self.unit_depth == 0)
         offset = journal.current.size - record_size(payload_size)
         journal.retain(journal.current, paged_share_units(message))
-        self.touched()
+        self.want_commit()
         return journal.current.number << 32 | <unsigned long long>(offset // RECORD_UNIT_SIZE)
 
     cpdef int release_paged(self, unsigned long long location, unsigned int share_units) except -1:
@@ -340,7 +347,7 @@ cdef class VirtualHostJournal:
         if self.journal.sequence != self._sequence_before_unit:
             self.journal.reserve(RECORD_UNIT_END, 0)
             self.journal.seal(True)
-            self.touched()
+            self.want_commit()
             return self.journal.open_batch
         return 0
 
@@ -351,7 +358,7 @@ cdef class VirtualHostJournal:
             PyBytes_GET_SIZE(payload),
         )
         self.journal.seal(self.unit_depth == 0)
-        self.touched()
+        self.want_commit()
         return self.journal.open_batch
 
     cpdef int write_settled(self) except -1:

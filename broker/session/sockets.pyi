@@ -28,6 +28,12 @@ class Sockets:
     def call_soon(self, callback: Callable[[], Any]) -> None:
         """Call back when everything that has come was read, or else in the next turn of the event loop."""
 
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when one of the sockets is."""
+
+    def watch(self, descriptor: int, callback: Callable[[], Any]) -> None:
+        """Call back whenever a descriptor is readable, and end the turn then; until the event loop removes it."""
+
     def close(self) -> None:
         """Read nothing more."""
 

@@ -6,6 +6,7 @@ message costs that comes alone. Here the sockets are in an epoll set of their ow
 descriptor; accepting, writing what a socket does not take at once, and closing stay with the event loop.
 """
 
+cimport cython
 from libc.errno cimport EAGAIN, EINTR, ENOENT, errno
 from posix.unistd cimport close
 
@@ -61,7 +62,7 @@ cdef class Sockets:
         self._epoll = epoll_create1(EPOLL_CLOEXEC)
         if self._epoll < 0:
             raise system_error()
-        loop.add_reader(self._epoll, self._read)
+        self.watch(self._epoll, self._read)
 
     def __dealloc__(self):
         if self._epoll >= 0:
@@ -78,6 +79,12 @@ cdef class Sockets:
             self._then = callback
         else:
             self._loop.call_soon(callback)
+
+    def fileno(self):
+        return self._epoll
+
+    def watch(self, int descriptor, callback not None):
+        self._loop.add_reader(descriptor, WatchedDescriptor(self, callback))
 
     cdef int add(self, SocketReader reader, int descriptor) except -1:
         while len(self._readers) <= descriptor:
@@ -121,7 +128,7 @@ cdef class Sockets:
         return 0
 
     def _read(self):
-        """Read from every socket that has something, and then do what was to be done soon."""
+        """Read from every socket that has something."""
         cdef SocketReader reader
         cdef int number
         cdef int count = epoll_wait(self._epoll, self._events, EVENTS_MAX, 0)
@@ -129,19 +136,11 @@ cdef class Sockets:
             if errno == EINTR:
                 return
             raise system_error()
-        self._is_reading = True
-        try:
-            for number in range(count):
-                # One that was read from before may have had this one removed.
-                reader = self._readers[self._events[number].data.u64]
-                if reader is not None:
-                    self._read_from(reader)
-        finally:
-            self._is_reading = False
-            then = self._then
-            if then is not None:
-                self._then = None
-                then()
+        for number in range(count):
+            # One that was read from before may have had this one removed.
+            reader = self._readers[self._events[number].data.u64]
+            if reader is not None:
+                self._read_from(reader)
 
     cdef int _read_from(self, SocketReader reader) except -1:
         cdef Py_ssize_t size
@@ -173,3 +172,29 @@ cdef class Sockets:
                 self._unwatch(reader)
                 reader.input_ended(size == 0)
         return 0
+
+
+@cython.final
+@cython.internal
+cdef class WatchedDescriptor:
+    """What the event loop calls when a descriptor is readable."""
+
+    cdef Sockets sockets
+    cdef object callback
+
+    def __init__(self, Sockets sockets, callback):
+        self.sockets = sockets
+        self.callback = callback
+
+    def __call__(self):
+        """Call back, and then do what was to be done soon."""
+        cdef Sockets sockets = self.sockets
+        sockets._is_reading = True
+        try:
+            self.callback()
+        finally:
+            sockets._is_reading = False
+            then = sockets._then
+            if then is not None:
+                sockets._then = None
+                then()

@@ -18,7 +18,6 @@ from broker.configuration import Configuration
 from broker.metrics.counters import Counters
 from broker.paging.page_out import PageOut
 from broker.session.connection import Connection
-from broker.session.sockets import Sockets
 from broker.turn import Turn
 from broker.vhost import VirtualHost
 from protocol.amqp.reader import ReadBuffer
@@ -146,8 +145,7 @@ class InProcessBroker:
     def start(self) -> None:
         """Open the virtual host from its journal; nothing is due before the first turn."""
         self.loop = Loop()
-        self.sockets = Sockets(self.loop, self.read_buffer)  # type: ignore[arg-type]
-        self.turn = Turn(self.sockets.call_soon)
+        self.turn = self.new_turn()
         self.counters = Counters()
         self.vhost = VirtualHost.open(
             "/",
@@ -161,11 +159,14 @@ class InProcessBroker:
         )
         self.events = self.vhost.events
         self.vhosts = {"/": self.vhost}
-        self.vhost.attach(self.loop)  # type: ignore[arg-type]
+        self.vhost.attach(self.loop, self.loop.add_reader)  # type: ignore[arg-type]
+
+    def new_turn(self) -> Turn:
+        """Return what is put off to the end of the loop's turn."""
+        return Turn(self.loop.call_soon)
 
     def crash(self) -> None:
         """Leave the journal as it is on disk, and forget everything else."""
-        self.sockets.close()
         self.vhost.timers.close()
         self.vhost.journal.journal.abandon()
         self.clients.clear()
@@ -176,7 +177,6 @@ class InProcessBroker:
             client.cut()
         self.clients.clear()
         self.settle()
-        self.sockets.close()
         self.vhost.close(self.loop)  # type: ignore[arg-type]
 
     def turns(self) -> None:

@@ -52,7 +52,7 @@ class Observed:
         vhost = VirtualHost.open(
             name, self.vhost_directory(name), turn, self.counters, options, lambda *_: pytest.fail("journal failed")
         )
-        vhost.attach(asyncio.get_running_loop())
+        vhost.attach(asyncio.get_running_loop(), asyncio.get_running_loop().add_reader)
         self.vhosts[name] = vhost
         # The file of the first segment is made in the background.
         until(lambda: any(self.vhost_directory(name).glob("segment-*")))

@@ -15,11 +15,23 @@ from pamqp.commands import Connection as ConnectionClass
 
 from broker.session import connection as connection_module
 from broker.session.connection import Connection
+from broker.session.sockets import Sockets
+from broker.turn import Turn
 from tests.support.in_process import InProcessBroker, Transport
 from tests.support.raw_client import PROTOCOL_HEADER, RawChannel, RawClient, frame
 
 EVENTS_MAX = 256
 """How many sockets are read from in one call."""
+
+
+class SocketBroker(InProcessBroker):
+    """A broker that reads from sockets."""
+
+    sockets: Sockets
+
+    def new_turn(self) -> Turn:
+        self.sockets = Sockets(self.loop, self.read_buffer)  # type: ignore[arg-type]
+        return Turn(self.sockets.call_soon)
 
 
 class EventLoopTransport(Transport):
@@ -47,7 +59,7 @@ class EventLoopTransport(Transport):
 class SocketClient(RawClient):
     """A raw client at the other end of a socket."""
 
-    def __init__(self, broker: InProcessBroker) -> None:
+    def __init__(self, broker: SocketBroker) -> None:
         self.broker = broker
         self.frame_max = 131072
         self.tune = None
@@ -88,34 +100,29 @@ class SocketClient(RawClient):
         self.socket.close()
 
 
-def descriptor_of(broker: InProcessBroker) -> int:
-    """Return the descriptor that the event loop watches for all sockets."""
-    (watched,) = (key for key, callback in broker.loop.readers.items() if callback.__self__ is broker.sockets)  # type: ignore[attr-defined]
-    return watched
-
-
-def is_readable(broker: InProcessBroker) -> bool:
+def is_readable(broker: SocketBroker) -> bool:
     """Return whether the event loop would call."""
-    return bool(select.select([descriptor_of(broker)], [], [], 0)[0])
+    return bool(select.select([broker.sockets.fileno()], [], [], 0)[0])
 
 
-def read(broker: InProcessBroker) -> bool:
+def read(broker: SocketBroker) -> bool:
     """Do as the event loop, once. Returns whether there was anything to read."""
     if not is_readable(broker):
         return False
-    broker.loop.readers[descriptor_of(broker)]()
+    broker.loop.readers[broker.sockets.fileno()]()
     return True
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[InProcessBroker]:
-    broker = InProcessBroker(tmp_path)
+def broker(tmp_path: Path) -> Iterator[SocketBroker]:
+    broker = SocketBroker(tmp_path)
     yield broker
     broker.stop()
+    broker.sockets.close()
 
 
 @pytest.fixture
-def clients(broker: InProcessBroker) -> Iterator[list[SocketClient]]:
+def clients(broker: SocketBroker) -> Iterator[list[SocketClient]]:
     clients: list[SocketClient] = []
     yield clients
     for client in clients:
@@ -124,7 +131,7 @@ def clients(broker: InProcessBroker) -> Iterator[list[SocketClient]]:
 
 
 @pytest.fixture
-def client(broker: InProcessBroker, clients: list[SocketClient]) -> SocketClient:
+def client(broker: SocketBroker, clients: list[SocketClient]) -> SocketClient:
     clients.append(SocketClient(broker))
     return clients[-1]
 
@@ -133,7 +140,7 @@ def channel_of(client: SocketClient) -> RawChannel:
     return client.open().channel()
 
 
-def test_the_event_loop_reads_what_comes_first_and_nothing_more(client: SocketClient, broker: InProcessBroker) -> None:
+def test_the_event_loop_reads_what_comes_first_and_nothing_more(client: SocketClient, broker: SocketBroker) -> None:
     assert client.transport.is_reading
     client.start()
     assert not client.transport.is_reading
@@ -141,7 +148,7 @@ def test_the_event_loop_reads_what_comes_first_and_nothing_more(client: SocketCl
     assert client.expect(ConnectionClass.Tune)
 
 
-def test_a_turn_ends_as_soon_as_everything_was_read(client: SocketClient, broker: InProcessBroker) -> None:
+def test_a_turn_ends_as_soon_as_everything_was_read(client: SocketClient, broker: SocketBroker) -> None:
     channel = channel_of(client)
     queue = channel.declare_queue()
     channel.consume(queue, no_ack=True)
@@ -152,8 +159,36 @@ def test_a_turn_ends_as_soon_as_everything_was_read(client: SocketClient, broker
     assert b"alone" in client.socket.recv(1000)
 
 
+def test_a_turn_ends_with_what_a_descriptor_was_watched_for(broker: SocketBroker) -> None:
+    called: list[str] = []
+
+    def call_back() -> None:
+        called.append("readable")
+        broker.sockets.call_soon(lambda: called.append("end of turn"))
+        broker.sockets.call_soon(lambda: called.append("next round"))
+
+    broker.sockets.watch(1000, call_back)
+    broker.loop.readers[1000]()
+    assert called == ["readable", "end of turn"]
+    broker.turns()
+    assert called == ["readable", "end of turn", "next round"]
+
+
+def test_a_turn_ends_although_something_goes_wrong_in_it(broker: SocketBroker) -> None:
+    called: list[str] = []
+
+    def call_back() -> None:
+        broker.sockets.call_soon(lambda: called.append("end of turn"))
+        raise TypeError
+
+    broker.sockets.watch(1000, call_back)
+    with pytest.raises(TypeError):
+        broker.loop.readers[1000]()
+    assert called == ["end of turn"]
+
+
 def test_several_that_publish_in_a_turn_cost_their_consumer_one_write(
-    clients: list[SocketClient], broker: InProcessBroker
+    clients: list[SocketClient], broker: SocketBroker
 ) -> None:
     clients += [SocketClient(broker) for _ in range(3)]
     consumer, *publishers = [channel_of(client) for client in clients]
@@ -180,7 +215,7 @@ def publish_later(channel: RawChannel, queue: str) -> None:
     client.socket.sendall(b"".join(sent))
 
 
-def test_who_is_not_to_be_read_from_is_left_alone(client: SocketClient, broker: InProcessBroker) -> None:
+def test_who_is_not_to_be_read_from_is_left_alone(client: SocketClient, broker: SocketBroker) -> None:
     channel = channel_of(client)
     queue = channel.declare_queue()
     client.connection.hold()
@@ -197,7 +232,7 @@ def test_who_is_not_to_be_read_from_is_left_alone(client: SocketClient, broker: 
 
 
 def test_who_fills_the_buffer_rests_until_the_turn_ends_and_is_read_on(
-    client: SocketClient, broker: InProcessBroker
+    client: SocketClient, broker: SocketBroker
 ) -> None:
     client.open()
     heartbeats = frame(constants.FRAME_HEARTBEAT, 0, b"") * (3 * broker.read_buffer.size_bytes // 8)
@@ -212,7 +247,7 @@ def test_who_fills_the_buffer_rests_until_the_turn_ends_and_is_read_on(
     assert broker.counters.bytes_received - received == sent
 
 
-def test_a_client_that_goes_is_noticed_once(client: SocketClient, broker: InProcessBroker) -> None:
+def test_a_client_that_goes_is_noticed_once(client: SocketClient, broker: SocketBroker) -> None:
     client.start()
     client.socket.shutdown(socket.SHUT_WR)
     assert read(broker)
@@ -221,7 +256,7 @@ def test_a_client_that_goes_is_noticed_once(client: SocketClient, broker: InProc
     assert not is_readable(broker)
 
 
-def test_a_connection_that_breaks_is_aborted(client: SocketClient, broker: InProcessBroker) -> None:
+def test_a_connection_that_breaks_is_aborted(client: SocketClient, broker: SocketBroker) -> None:
     client.start()
     client.log_in()
     # With connection.tune unread, that is a reset.
@@ -231,7 +266,7 @@ def test_a_connection_that_breaks_is_aborted(client: SocketClient, broker: InPro
     assert not is_readable(broker)
 
 
-def test_nothing_is_read_once_the_broker_has_closed_a_connection(client: SocketClient, broker: InProcessBroker) -> None:
+def test_nothing_is_read_once_the_broker_has_closed_a_connection(client: SocketClient, broker: SocketBroker) -> None:
     client.open()
     client.send(ConnectionClass.Close(200, "", 0, 0))
     assert client.transport.closed
@@ -243,7 +278,7 @@ def test_nothing_is_read_once_the_broker_has_closed_a_connection(client: SocketC
 
 
 def test_the_descriptor_of_a_lost_connection_can_be_that_of_another(
-    client: SocketClient, clients: list[SocketClient], broker: InProcessBroker
+    client: SocketClient, clients: list[SocketClient], broker: SocketBroker
 ) -> None:
     client.start()
     client.socket.sendall(b"unread")
@@ -258,7 +293,7 @@ def test_the_descriptor_of_a_lost_connection_can_be_that_of_another(
 
 
 def test_one_that_is_lost_while_others_are_read_from_is_read_from_no_more(
-    clients: list[SocketClient], broker: InProcessBroker, monkeypatch: pytest.MonkeyPatch
+    clients: list[SocketClient], broker: SocketBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients += [SocketClient(broker) for _ in range(2)]
     for client in clients:
@@ -281,7 +316,7 @@ def test_one_that_is_lost_while_others_are_read_from_is_read_from_no_more(
 
 
 def test_a_mistake_costs_one_connection_and_no_other(
-    clients: list[SocketClient], broker: InProcessBroker, monkeypatch: pytest.MonkeyPatch
+    clients: list[SocketClient], broker: SocketBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients += [SocketClient(broker) for _ in range(2)]
     broken, sound = clients
@@ -296,9 +331,7 @@ def test_a_mistake_costs_one_connection_and_no_other(
     assert sound.channel().declare_queue("q") == "q"
 
 
-def test_all_have_their_turn_when_there_are_too_many_for_one(
-    clients: list[SocketClient], broker: InProcessBroker
-) -> None:
+def test_all_have_their_turn_when_there_are_too_many_for_one(clients: list[SocketClient], broker: SocketBroker) -> None:
     clients += [SocketClient(broker) for _ in range(EVENTS_MAX + 10)]
     for client in clients:
         client.open()
