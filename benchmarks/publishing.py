@@ -141,7 +141,7 @@ class Publisher:
             self._next = 0 if last == length else last
             self.published += count
         try:
-            # With TLS a record goes at a time.
+            # With TLS it may be a record at a time.
             while self._rest:
                 self._rest = self._rest[self.socket.send(self._rest) :]
         except WOULD_BLOCK:

@@ -48,7 +48,7 @@ class _SealedSocket(ssl.SSLSocket):
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         view = memoryview(data)
-        # A record at most.
+        # It may be a record only.
         sent = self.write(view)
         if sent < len(view):
             super().sendall(view[sent:], flags)

@@ -4,7 +4,6 @@ from broker.session.transmit cimport transmit_octets
 from protocol.amqp.reader cimport ReadBuffer
 from protocol.amqp.writer cimport OutputBuffer
 
-cdef int RECORD_SIZE_MAX_BYTES
 cdef int RECORD_HEADER_SIZE
 cdef int SEALED_SIZE_BYTES
 cdef int FULL_READS_MAX

@@ -19,11 +19,9 @@ if not cython.compiled:
 
 log = get_logger("tls")
 
-# What TLS puts into one record at most. Less would cost a header, a tag and two calls each time.
-RECORD_SIZE_MAX_BYTES = 16 * 1024
 RECORD_HEADER_SIZE = 5
-# How much is sealed before it goes to the socket: what is still in the processor's cache. OpenSSL never gives back the
-# memory for it.
+# How much is sealed at once, and goes to the socket: four records, which are still in the processor's cache then.
+# OpenSSL never gives back the memory for it.
 SEALED_SIZE_BYTES = 64 * 1024
 # How often the buffer of sealed octets may be filled by one client before others have their turn.
 FULL_READS_MAX = 4
@@ -175,17 +173,11 @@ class TlsTransport:
         if self._state != STATE_OPEN:
             output.release()
             return 0
-        sealed_bytes: cython.Py_ssize_t = 0
-        size: cython.Py_ssize_t
         try:
             while output.size_bytes:
-                size = self._seal(output.piece(RECORD_SIZE_MAX_BYTES))
-                output.consume(size)
-                sealed_bytes += size
-                if sealed_bytes >= SEALED_SIZE_BYTES or not output.size_bytes:
-                    sealed_bytes = 0
-                    if not self._transmit(self._take_out()):
-                        output.release()
+                output.consume(self._seal(output.piece(SEALED_SIZE_BYTES)))
+                if not self._transmit(self._take_out()):
+                    output.release()
         except ssl.SSLError as error:
             output.release()
             self._break_off(error)

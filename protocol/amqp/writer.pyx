@@ -25,6 +25,8 @@ cdef enum:
     PIECE_PARTS_MAX = 8
     # To copy so many octets costs less than an object that looks at them.
     COPIED_SIZE_MAX = 512
+    # What is copied together at most, and what is looked at in multiples of: a record of TLS.
+    JOINED_SIZE_MAX = 16 * 1024
 
 cdef unsigned char *pool[POOL_LENGTH_MAX]
 cdef int pool_length = 0
@@ -211,9 +213,10 @@ cdef class OutputBuffer:
         return count
 
     cdef object piece(self, Py_ssize_t size_max):
-        """Return the octets that come next, ``size_max`` or all there are. They are good until the next call.
+        """Return octets that come next, ``size_max`` at most. They are good until the next call.
 
-        What lies in several places is copied together, and what is small; the rest is only looked at.
+        What lies in several places is copied together, and what is small; the rest is only looked at. Where less than
+        ``size_max`` octets are returned, and not all there are, they fill records of TLS.
         """
         cdef iovec parts[PIECE_PARTS_MAX]
         cdef Py_ssize_t size = min(size_max, self.size_bytes)
@@ -224,10 +227,13 @@ cdef class OutputBuffer:
         cdef bytes octets
         if count and <Py_ssize_t>parts[0].iov_len >= size > COPIED_SIZE_MAX:
             return PyMemoryView_FromMemory(<char *>parts[0].iov_base, size, PyBUF_READ)
+        if count and parts[0].iov_len >= JOINED_SIZE_MAX:
+            size = parts[0].iov_len // JOINED_SIZE_MAX * JOINED_SIZE_MAX
+            return PyMemoryView_FromMemory(<char *>parts[0].iov_base, size, PyBUF_READ)
         part_size = 0
         for number in range(count):
             part_size += parts[number].iov_len
-        size = min(size, part_size)
+        size = min(size, part_size, JOINED_SIZE_MAX)
         octets = PyBytes_FromStringAndSize(NULL, size)
         for number in range(count):
             part_size = min(<Py_ssize_t>parts[number].iov_len, size - at)

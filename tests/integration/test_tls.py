@@ -2,19 +2,14 @@
 
 import contextlib
 import json
-import os
 import random
 import re
-import shutil
 import signal
 import socket
 import ssl
 import struct
-import subprocess
-import threading
 import urllib.request
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +21,7 @@ from pamqp.commands import Basic, Queue
 from tests.conftest import StartBroker
 from tests.support.broker_process import BrokerProcess
 from tests.support.certificates import Certificates
-from tests.support.raw_client import PROTOCOL_HEADER, RawClient, content, frame, method_payload
+from tests.support.raw_client import PROTOCOL_HEADER, RawClient, frame, method_payload
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.haypile_only
@@ -286,176 +281,6 @@ def test_old_versions_are_refused(start_broker: StartBroker, certificates: Certi
     broker = start_broker(certificates.settings(minimum_version="1.3"))
     assert alert(broker, older) == "TLSV1_ALERT_PROTOCOL_VERSION"
     assert wait_for(broker, "TLS handshake failed")[0]["reason"] == "unsupported protocol"
-
-
-def test_octets_that_make_no_sense_after_the_handshake(broker: BrokerProcess, certificates: Certificates) -> None:
-    with Sealed(broker, certificates) as client:
-        client.write(PROTOCOL_HEADER)
-        client.read_until(lambda plain: len(plain) > 100)
-        client.socket.sendall(struct.pack(">BHH", APPLICATION_DATA, 0x0303, 100) + bytes(100))
-        with pytest.raises((ssl.SSLError, EOFError, ConnectionResetError)):
-            client.read_until(lambda _: False)
-        (line,) = wait_for(broker, "TLS error")
-        assert line["reason"] == "decryption failed or bad record mac"
-    wait_for(broker, "connection closed")
-    assert "Traceback" not in broker.log_text
-
-
-# Records
-
-
-class Sealed:
-    """A client that sees the records of TLS as they come."""
-
-    def __init__(self, broker: BrokerProcess, certificates: Certificates) -> None:
-        self.socket = socket.create_connection(broker.tls_address, 10)
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = certificates.context()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
-        self.sealed = b""
-        self.plain = b""
-        while True:
-            try:
-                self.tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                self.socket.sendall(self.outgoing.read())
-                self._receive()
-        self.socket.sendall(self.outgoing.read())
-
-    def __enter__(self) -> "Sealed":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-    def write(self, octets: bytes) -> None:
-        self.tls.write(octets)
-        self.socket.sendall(self.outgoing.read())
-
-    def read_until(self, condition: Callable[[bytes], bool]) -> bytes:
-        """Read until the octets that have come satisfy the condition, and return them."""
-        while not condition(self.plain):
-            try:
-                self.plain += self.tls.read(RECORD_SIZE_MAX)
-            except ssl.SSLWantReadError:
-                self._receive()
-        plain, self.plain = self.plain, b""
-        return plain
-
-    def record_sizes(self) -> list[int]:
-        """The sizes of the records with data that have come since the last call."""
-        sizes, at = [], 0
-        while at < len(self.sealed):
-            kind, _, size = struct.unpack_from(">BHH", self.sealed, at)
-            at += RECORD_HEADER_SIZE + size
-            sizes += [size] * (kind == APPLICATION_DATA)
-        self.sealed = self.sealed[at:]
-        return sizes
-
-    def _receive(self) -> None:
-        data = self.socket.recv(1 << 18)
-        if not data:
-            raise EOFError
-        self.sealed += data
-        self.incoming.write(data)
-
-
-def open_frames(client: Sealed, octet_by_octet: bool = False) -> None:
-    """The handshake of AMQP, channel 1, and an exclusive queue "q"."""
-
-    def send(octets: bytes, answer: type[Any]) -> None:
-        for at in range(0, len(octets), 1 if octet_by_octet else len(octets)):
-            client.write(octets[at : at + 1] if octet_by_octet else octets)
-        client.read_until(lambda plain: struct.pack(">I", answer.index) in plain)
-
-    def call(method: Any, channel: int = 0) -> bytes:
-        return frame(1, channel, method_payload(method))
-
-    send(PROTOCOL_HEADER, commands.Connection.Start)
-    properties: Any = {"product": "raw"}
-    start_ok = commands.Connection.StartOk(
-        client_properties=properties, mechanism="PLAIN", response="\0guest\0guest", locale="en_US"
-    )
-    send(call(start_ok), commands.Connection.Tune)
-    tune_ok = call(commands.Connection.TuneOk(channel_max=10, frame_max=131072, heartbeat=0))
-    send(tune_ok + call(commands.Connection.Open()), commands.Connection.OpenOk)
-    send(call(commands.Channel.Open(), 1), commands.Channel.OpenOk)
-    send(call(Queue.Declare(queue="q", exclusive=True), 1), Queue.DeclareOk)
-    send(call(Basic.Consume(queue="q", no_ack=True), 1), Basic.ConsumeOk)
-
-
-def published(body: bytes) -> bytes:
-    return frame(1, 1, method_payload(Basic.Publish(routing_key="q"))) + content(1, body)
-
-
-def test_octets_that_come_one_to_a_record(broker: BrokerProcess, certificates: Certificates) -> None:
-    with Sealed(broker, certificates) as client:
-        open_frames(client, octet_by_octet=True)
-        for octet in published(b"in pieces"):
-            client.write(bytes([octet]))
-        client.read_until(lambda plain: b"in pieces\xce" in plain)
-
-
-def test_many_small_messages_share_records(broker: BrokerProcess, certificates: Certificates) -> None:
-    count = 1000
-    with Sealed(broker, certificates) as client:
-        open_frames(client)
-        client.record_sizes()
-        client.write(b"".join(published(b"number %04d" % number) for number in range(count)))
-        received = client.read_until(lambda plain: b"number %04d\xce" % (count - 1) in plain)
-        assert [int(number) for number in re.findall(rb"number (\d{4})\xce", received)] == list(range(count))
-        # One for each frame would be 3,000.
-        assert len(client.record_sizes()) < 20
-
-
-def test_large_bodies_fill_their_records(broker: BrokerProcess, certificates: Certificates) -> None:
-    body = random.randbytes(1_000_000)
-    with Sealed(broker, certificates) as client:
-        open_frames(client)
-        client.record_sizes()
-        client.write(published(body))
-        size = len(body) + 8 * -(-len(body) // (131072 - 8))
-        received = client.read_until(lambda plain: len(plain) > size)
-        assert body[-1000:] + b"\xce" == received[-1001:]
-        sizes = client.record_sizes()
-        full = [size for size in sizes if size >= RECORD_SIZE_MAX]
-        assert len(full) >= len(body) // RECORD_SIZE_MAX
-        assert len(sizes) <= len(full) + 1
-
-
-def test_a_key_update_is_answered(broker: BrokerProcess, certificates: Certificates) -> None:
-    openssl = shutil.which("openssl")
-    assert openssl is not None
-    host, port = broker.tls_address
-    command = [openssl, "s_client", "-connect", f"{host}:{port}", "-CAfile", str(certificates.ca), "-tls1_3", "-msg"]
-    output: list[bytes] = []
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
-        assert client.stdin is not None
-        assert client.stdout is not None
-        reader = threading.Thread(
-            target=output.extend, args=(iter(partial(os.read, client.stdout.fileno(), 4096), b""),)
-        )
-        reader.start()
-        stdin = client.stdin
-
-        def typed(text: bytes, expected: bytes) -> bool:
-            stdin.write(text)
-            stdin.flush()
-            with contextlib.suppress(AssertionError):
-                until(lambda: expected in b"".join(output), timeout_s=1)
-            return expected in b"".join(output)
-
-        until(lambda: b"Verify return code" in b"".join(output))
-        # A command that is typed while the client is busy with the handshake is not heeded.
-        until(lambda: typed(b"K\n", b"KEYUPDATE"))
-        assert typed(PROTOCOL_HEADER, b"cluster_name")
-        # OpenSSL answers with what it sends next.
-        assert re.search(rb"<<< [^\n]*KeyUpdate", b"".join(output)) is not None
-        client.kill()
-        reader.join()
-    wait_for(broker, "connection closed")
-    assert "TLS error" not in broker.log_text
 
 
 # Clients that go, and clients that do not read
