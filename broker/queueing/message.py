@@ -8,6 +8,10 @@ from storage.segment import Segment
 BODY_SIZE_MAX_BYTES = 512 * 1024 * 1024
 
 
+# In the .pxd alone Cython does not heed the first two.
+@cython.no_gc
+@cython.freelist(1024)  # type: ignore[no-untyped-call]
+@cython.cclass
 class Message:
     """One published message.
 

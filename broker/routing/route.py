@@ -16,6 +16,9 @@ from broker.routing.router import find_queues
 ROUTES_MAX = 65_536
 """How many routes a cache holds."""
 
+ADDRESSES_MAX_BYTES = 8 * 1024 * 1024
+"""How many octets the addresses of those routes have together. In memory they take two to three times as much."""
+
 DESTINATIONS_MAX = 1_048_576
 """How many queues the routes in a cache have together. A route that has more than half of it is alone in its half."""
 
@@ -73,15 +76,18 @@ class RouteCache:
         find_exchange: Callable[[str], Exchange],
         routes_max: int = ROUTES_MAX,
         destinations_max: int = DESTINATIONS_MAX,
+        addresses_max_bytes: int = ADDRESSES_MAX_BYTES,
     ) -> None:
         self.routes_max = routes_max
         self.destinations_max = destinations_max
+        self.addresses_max_bytes = addresses_max_bytes
         self._find_exchange = find_exchange
         self._recent: dict[bytes, Route] = {}
         self.known = AddressTable()
         self._older: dict[bytes, Route] = {}
         self._by_exchange: dict[Exchange, dict[bytes, Route]] = {}
         self._recent_destinations = 0
+        self._recent_bytes = 0
         self.found_count = 0
 
     def __len__(self) -> int:
@@ -126,24 +132,27 @@ class RouteCache:
             route = Route(address, exchange, routing_key, find_queues(exchange, (routing_key,), None))
             self._by_exchange.setdefault(exchange, {})[address] = route
             exchange.route_cache = self
-        self._make_room(len(route.queues))
+        self._make_room(len(route.queues), len(address))
         self._recent[address] = route
         self.known.put(address, route)
         self._recent_destinations += len(route.queues)
+        self._recent_bytes += len(address)
         return route
 
-    def _make_room(self, destinations: cython.Py_ssize_t) -> None:
+    def _make_room(self, destinations: cython.Py_ssize_t, address_bytes: cython.Py_ssize_t) -> None:
         if not self._recent:
             return
         if (
             len(self._recent) >= self.routes_max // 2
             or self._recent_destinations + destinations > self.destinations_max // 2
+            or self._recent_bytes + address_bytes > self.addresses_max_bytes // 2
         ):
             dropped = self._older
             self._older = self._recent
             self._recent = {}
             self.known.clear()
             self._recent_destinations = 0
+            self._recent_bytes = 0
             for route in dropped.values():
                 self._forget(route)
 
@@ -159,5 +168,6 @@ class RouteCache:
         self.known.remove(route.address)
         if self._recent.pop(route.address, None) is not None:
             self._recent_destinations -= len(route.queues)
+            self._recent_bytes -= len(route.address)
         else:
             self._older.pop(route.address, None)

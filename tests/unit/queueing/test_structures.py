@@ -1,5 +1,6 @@
 """The structures that queues are made of against simple models."""
 
+import gc
 import random
 from collections import OrderedDict
 from typing import Any
@@ -375,3 +376,12 @@ def test_fields_are_found_as_another_codec_has_them(
     seen.unmarshal(added)
     assert seen.properties.headers == {**headers, "n": 1}
     assert (seen.properties.priority, seen.properties.content_type) == (priority, "text/plain")
+
+
+def test_a_message_is_nothing_for_the_garbage_collector() -> None:
+    message = Message(b"\0\0", b"", b"", True)
+    assert not gc.is_tracked(message)
+    del message
+    # Those that are gone are used again, with nothing left in them.
+    again = Message(b"\0\0", b"", b"new", False)
+    assert (again.body, again.persistent, again.traits, again.share_units) == (b"new", False, 0, 0)

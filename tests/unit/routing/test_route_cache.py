@@ -318,6 +318,19 @@ def test_the_number_of_destinations_is_bounded() -> None:
     assert vhost.resolve("x", "9") is large[9]
 
 
+def test_the_octets_of_addresses_are_bounded() -> None:
+    vhost = VirtualHost()
+    vhost.cache = RouteCache(vhost.find_exchange, addresses_max_bytes=1000)
+    vhost.exchange("x")
+    routes = []
+    for number in range(200):
+        routes.append(vhost.resolve("x", f"{number:097}"))
+        assert sum(len(route.address) for route in routes if not route.stale) <= 1000
+    assert len(vhost.cache) >= 5
+    small = [vhost.resolve("x", str(number)) for number in range(50)]
+    assert not any(route.stale for route in small)
+
+
 def test_routes_that_are_dropped_make_room() -> None:
     vhost = VirtualHost(routes_max=1000, destinations_max=100)
     quiet, busy = vhost.exchange("quiet"), vhost.exchange("busy", "fanout")

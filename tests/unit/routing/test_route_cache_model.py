@@ -19,6 +19,7 @@ KEYS = ["", "a", "a.b", "#", "*", "a.#", *QUEUES]
 ARGUMENTS: list[dict[str, object]] = [{}, {"a": 1}, {"x-match": "any", "a": 1}]
 ROUTES_MAX = 8
 DESTINATIONS_MAX = 8
+ADDRESSES_MAX_BYTES = 40
 
 
 class Queue:
@@ -34,7 +35,7 @@ class Machine(RuleBasedStateMachine):
         self.queues: dict[str, Queue] = {}
         self.exchanges = {"": default_exchange(self.queues)}
         self.alternates = Alternates(self.exchanges)
-        self.cache = RouteCache(self.exchanges.__getitem__, ROUTES_MAX, DESTINATIONS_MAX)
+        self.cache = RouteCache(self.exchanges.__getitem__, ROUTES_MAX, DESTINATIONS_MAX, ADDRESSES_MAX_BYTES)
         self.kept: dict[bytes, Route] = {}
 
     @rule(name=st.sampled_from(QUEUES))
@@ -126,6 +127,15 @@ class Machine(RuleBasedStateMachine):
         alive = [route for route in self.kept.values() if not route.stale]
         assert len(alive) == len(self.cache) <= ROUTES_MAX
         assert sum(len(route.queues) for route in alive) <= DESTINATIONS_MAX
+        assert sum(len(route.address) for route in alive) <= ADDRESSES_MAX_BYTES
+        assert len(self.cache.known) <= len(alive)
+
+    @invariant()
+    def what_is_found_by_its_octets_is_in_the_cache(self) -> None:
+        for route in self.kept.values():
+            known = self.cache.known.get(route.address)
+            assert known is None or not known.stale
+            assert known is None or known is self.kept[route.address]
 
     @invariant()
     def alternates_know_who_names_them(self) -> None:
