@@ -24,6 +24,7 @@ CONFIGURED_USERS = "users"
 """How the users of the configuration are called among the back ends."""
 
 _NOBODY = PasswordHash(HASH_OF_NOBODY)
+_EVERYTHING = re.compile(".*")
 
 
 class User:
@@ -59,13 +60,18 @@ class User:
         The default exchange, whose name is empty, goes by the name of ``amq.default`` here, as in RabbitMQ.
         """
         patterns = self._permissions.get(vhost)
-        return patterns is not None and patterns[permission].search(name or DEFAULT_EXCHANGE_ALIAS) is not None
+        if patterns is None:
+            return False
+        pattern = patterns[permission]
+        return pattern is _EVERYTHING or pattern.search(name or DEFAULT_EXCHANGE_ALIAS) is not None
 
 
 def _compile(permissions: Permissions) -> dict[str, re.Pattern[str]]:
     # In RabbitMQ the empty pattern matches only the empty name, and there is none.
     return {
-        permission: re.compile(getattr(permissions, permission) or "^$")
+        permission: _EVERYTHING
+        if (pattern := getattr(permissions, permission)) == ".*"
+        else re.compile(pattern or "^$")
         for permission in ("configure", "write", "read")
     }
 

@@ -17,6 +17,7 @@ ALLOWED = {
     "broker/clock.pyx",
     # What tells the time to people, and names that are to be guessed by nobody: nothing else comes of them.
     "broker/hooks/event_properties.py",
+    "broker/log_line.pyx",
     "broker/session/direct_reply.py",
     "broker/session/names.py",
     # It reads and reports, and changes nothing; what it reports to has a lock for the event loop and its thread.
