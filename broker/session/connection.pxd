@@ -1,10 +1,8 @@
 cimport cython
 
 from broker.session.channel cimport Channel
-from broker.session.reading cimport PausingReader
-from broker.session.sockets cimport Sockets
+from broker.session.receiving cimport Receiver
 from protocol.amqp cimport codec
-from protocol.amqp.reader cimport ReadBuffer
 
 cdef int FRAME_NONE
 cdef int FRAME_METHOD
@@ -37,8 +35,7 @@ cdef int STATE_CLOSED
 
 
 @cython.final
-cdef class Connection(PausingReader):
-    cdef readonly object broker
+cdef class Connection(Receiver):
     cdef public object vhost
     cdef public object user
     cdef readonly dict channels
@@ -51,7 +48,6 @@ cdef class Connection(PausingReader):
     cdef readonly object peer
     cdef readonly str name
     cdef readonly object opened_at
-    cdef ReadBuffer _read_buffer
     cdef bytes _preamble
     cdef str _close_reason
     cdef bint _deaf
@@ -65,7 +61,6 @@ cdef class Connection(PausingReader):
     cdef unsigned int _channel_number
 
     cdef int _process_frames(self) except -1
-    cdef int _read_directly(self) except -1
     cdef int _dispatch(self, int kind) except -1
     cdef int _find_channel(self, unsigned int number) except -1
     cdef object _method(self, Channel channel, object method)

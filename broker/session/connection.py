@@ -13,8 +13,7 @@ from broker.session.channel import Channel
 from broker.session.handshake import Handshake
 from broker.session.methods import CHANNEL_METHODS
 from broker.session.outlet import METHOD_WORK, WORK_PER_TURN_MAX
-from broker.session.reading import PausingReader
-from broker.session.sockets import Sockets
+from broker.session.receiving import Receiver
 from broker.session.unacked import ACKNOWLEDGE, REJECT, REQUEUE
 from protocol.amqp import codec
 from protocol.amqp.erlang_term import format_binary
@@ -84,16 +83,15 @@ CLOSE_TIMEOUT_S = 30.0
 LINGER_S = 3.0
 
 
-class Connection(PausingReader):
-    """One client, as an ``asyncio.BufferedProtocol``.
+class Connection(Receiver):
+    """One client.
 
     Nothing that a peer sends may raise out of ``buffer_updated``: a violation of the protocol closes the channel or
     the connection, with the code and the text that RabbitMQ would use.
     """
 
     def __init__(self, broker: Any) -> None:
-        super().__init__(broker.turn, broker.counters, INITIAL_FRAME_MAX_BYTES)
-        self.broker = broker
+        super().__init__(broker, INITIAL_FRAME_MAX_BYTES)
         self.vhost: Any = None
         self.user: Any = None
         self.channels: dict[int, Channel] = {}
@@ -106,7 +104,6 @@ class Connection(PausingReader):
         self.peer: Any = None
         self.name = ""
         self.opened_at: Any = None
-        self._read_buffer = broker.read_buffer
         self._preamble = b""
         self._close_reason = ""
         self._deaf = False
@@ -160,37 +157,6 @@ class Connection(PausingReader):
                 reason=reason or None,
                 seconds=round(self.broker.now() - self.opened_at, 3),
             )
-
-    def eof_received(self) -> bool:
-        """Close, as there is nothing more to come."""
-        return False
-
-    def get_buffer(self, size_hint: int) -> Any:  # noqa: ARG002
-        """Return where the next octets are to be read into: one buffer for all connections."""
-        return self._read_buffer.view
-
-    def buffer_updated(self, size: int) -> None:
-        """Take in ``size`` octets that were read by the event loop, or came through TLS."""
-        self.receive(size)
-        if self.descriptor >= 0 and self.transport is not None:
-            self._read_directly()
-
-    def _read_directly(self) -> int:
-        """Have the event loop read no more; it begins only when ``connection_made`` is over."""
-        self.reading = not (self._suspended or self._resting)
-        sockets: Sockets = self.broker.sockets
-        sockets.add(self, self.descriptor)
-        self.transport.pause_reading()
-        return 0
-
-    def input_ended(self, orderly: cython.bint) -> int:
-        """Close, as there is nothing more to come."""
-        if self.transport is not None:
-            if orderly:
-                self.transport.close()
-            else:
-                self.transport.abort()
-        return 0
 
     def receive(self, size: cython.Py_ssize_t) -> int:
         """Take in ``size`` octets that are in the read buffer."""
