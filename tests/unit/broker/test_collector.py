@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pamqp.commands import Basic, Confirm, Exchange, Tx
+from pamqp.commands import Basic, Confirm, Exchange, Queue, Tx
 
 from broker import collector
 from tests.support.in_process import InProcessBroker, InProcessClient
@@ -74,7 +74,21 @@ def no_channel(broker: InProcessBroker) -> None:
     broker.clients.remove(client)
 
 
-@pytest.mark.parametrize("life", [one_life, no_login, no_channel])
+def no_answer(broker: InProcessBroker) -> None:
+    """A client goes before it is answered what the journal has to have first."""
+    client = broker.connect()
+    channel = client.channel(1)
+    channel.declare_queue("waiting", durable=True)
+    channel.send(Queue.Delete(queue="waiting"))
+    channel.send(Queue.Declare(queue="waiting", durable=True))
+    channel.send(Queue.Purge(queue="waiting"))
+    channel.send(Basic.Get(queue="waiting"))
+    client.cut()
+    broker.clients.remove(client)
+    broker.settle()
+
+
+@pytest.mark.parametrize("life", [one_life, no_login, no_channel, no_answer])
 def test_nothing_is_left_to_collect(tmp_path: Path, life: Callable[[InProcessBroker], None]) -> None:
     broker = InProcessBroker(tmp_path)
     life(broker)
