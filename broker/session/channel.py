@@ -570,6 +570,7 @@ class Channel(ContentReceiver):
         The caller forgets the channel.
         """
         if not self.is_open:
+            self._replies.close()
             settle_in_slices(self, 0, REQUEUE, finished)
             return
         self.is_open = self.accepts_deliveries = False

@@ -140,6 +140,8 @@ class Connection(Receiver):
         self.descriptor = -1
         if self.sockets is not None:
             self.sockets.remove(self)
+        # Each refers to the other, and nobody else would part them.
+        self.handshake = None
         self.output.release()
         try:
             self._end_channels()

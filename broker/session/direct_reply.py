@@ -24,8 +24,11 @@ _TOKEN_SIZE_BYTES = 24
 _SETTINGS = QueueSettings(max_length=REPLIES_WAITING_MAX)
 
 
-def consume(channel: Any, tag: str, *, no_ack: bool, arguments: dict[str, Any]) -> Consumer:
-    """Make the reply consumer of a channel; the caller starts it. RabbitMQ's words where it cannot be."""
+def consume(channel: Any, tag: str, *, no_ack: bool) -> Consumer:
+    """Make the reply consumer of a channel; the caller starts it. RabbitMQ's words where it cannot be.
+
+    What arguments a client has given for it has no effect, as in RabbitMQ, and so it is not looked at.
+    """
     if not no_ack:
         raise precondition_failed("reply consumer cannot acknowledge")
     if channel.reply_queue is not None:
@@ -44,7 +47,7 @@ def consume(channel: Any, tag: str, *, no_ack: bool, arguments: dict[str, Any]) 
     )
     vhost.add_reply_queue(queue)
     channel.set_reply_queue(queue)
-    return Consumer(channel, queue, tag, no_ack=True, exclusive=True, prefetch_count=0, arguments=arguments)
+    return Consumer(channel, queue, tag, no_ack=True, exclusive=True, prefetch_count=0, arguments={})
 
 
 def reply_name(channel: Any) -> bytes:

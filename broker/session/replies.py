@@ -22,6 +22,9 @@ class PendingReply:
 
         ``send`` returns False if it cannot be given yet after all; it has to be resolved again then.
         """
+        if self._owner.changed is _nothing:
+            # Nobody would send it, and what is to send it may refer to it.
+            return
         self.send = send
         self.batch = batch
         self._owner.changed()
@@ -71,6 +74,8 @@ class OrderedReplies:
     def close(self) -> None:
         """Send none of them any more."""
         self._count(-len(self._waiting))
+        for reply in self._waiting:
+            reply.send = None
         self._waiting.clear()
         # It is a method of whoever has this.
         self.changed = _nothing

@@ -4,10 +4,13 @@ from typing import Any
 
 import cython
 
+from broker.routing.address import decode_address
 from broker.routing.exchange import Exchange
 from broker.routing.route import Route, RouteCache
+from broker.session.names import check_permission, exchange_resource
 from broker.session.outlet import ROUTE_WORK
 from broker.session.publish_checks import check_exchange
+from protocol.amqp.errors import ChannelException
 from protocol.amqp.reader import FrameReader
 
 # Of so many exchanges a channel remembers that it may publish to them.
@@ -39,7 +42,13 @@ class RouteFinder:
     def find(self, channel: Any, address: bytes) -> Route:
         """Return the route of an address; raises if the channel may not publish there."""
         count_before: cython.ulonglong = self._routes.found_count
-        route = self._routes.resolve(address)
+        try:
+            route = self._routes.resolve(address)
+        except ChannelException:
+            # As in RabbitMQ, only who may write to it learns that there is no such exchange.
+            name = decode_address(address)[0]
+            check_permission(channel, "write", exchange_resource(channel, name), name)
+            raise
         if self._routes.found_count != count_before:
             channel.connection.work_left -= ROUTE_WORK + len(route.queues)
         if route.exchange is not self._last_allowed:

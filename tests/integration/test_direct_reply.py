@@ -114,3 +114,10 @@ def test_an_answer_can_come_over_any_exchange_that_reaches_it(channel: RawChanne
     reply_to = ask(channel, queue)
     channel.publish(b"1", "elsewhere", properties=Basic.Properties(headers={"CC": [reply_to]}))
     assert channel.deliver().body == b"1"
+
+
+def test_arguments_of_the_consumer_mean_nothing(channel: RawChannel, queue: str) -> None:
+    tag = channel.consume(REPLY_TO, no_ack=True, arguments={"x-priority": "high", "x-consumer-timeout": []})
+    channel.publish(b"answer", ask(channel, queue))
+    answer = channel.deliver()
+    assert (answer.body, answer.method.consumer_tag) == (b"answer", tag)

@@ -52,7 +52,7 @@ def consume(channel: Any, method: BasicConsume) -> None:
     if method.queue == direct_reply.PSEUDO_QUEUE:
         if channel.reply_queue is None:
             _refuse_known_tag(channel, tag)
-        consumer = direct_reply.consume(channel, tag, no_ack=method.no_ack, arguments=dict(method.arguments))
+        consumer = direct_reply.consume(channel, tag, no_ack=method.no_ack)
     else:
         consumer = _new_consumer(channel, method, tag)
     queue = consumer.queue

@@ -1,6 +1,7 @@
 """The class queue (specification, section 1.7)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from broker.equivalence import OWN_ARGUMENTS, QUEUE_ARGUMENTS, check_argument, check_flag
@@ -209,7 +210,8 @@ def purge(channel: Any, method: QueuePurge) -> None:
             lambda: channel.send_method(QueuePurgeOk(message_count=count)), channel.vhost.journal.journal.pending_batch
         )
 
-    count = queue.purge(lambda: channel.vhost.turn.want_step(settled))
+    # A lambda in its place would have "settled" refer to itself: when compiled, all that is nested here shares a scope.
+    count = queue.purge(partial(channel.vhost.turn.want_step, settled))
 
 
 def delete(channel: Any, method: QueueDelete) -> None:

@@ -2,13 +2,14 @@
 
 import gc
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pamqp.commands import Basic, Confirm, Exchange, Tx
+from pamqp.commands import Basic, Confirm, Exchange, Queue, Tx
 
 from broker import collector
-from tests.support.in_process import InProcessBroker
+from tests.support.in_process import InProcessBroker, InProcessClient
 
 ROUNDS = 3
 PERSISTENT = b"\x10\x00\x02"
@@ -57,15 +58,46 @@ def one_life(broker: InProcessBroker) -> None:
     broker.clients.remove(other)
 
 
-def test_nothing_is_left_to_collect(tmp_path: Path) -> None:
+def no_login(broker: InProcessBroker) -> None:
+    """A client goes before it has logged in."""
+    client = InProcessClient(broker)
+    client.start()
+    client.cut()
+
+
+def no_channel(broker: InProcessBroker) -> None:
+    """A client uses a channel that it has not opened."""
+    client = broker.connect()
+    client.send(Basic.Qos(), 1)
+    client.expect_connection_close(504)
+    client.cut()
+    broker.clients.remove(client)
+
+
+def no_answer(broker: InProcessBroker) -> None:
+    """A client goes before it is answered what the journal has to have first."""
+    client = broker.connect()
+    channel = client.channel(1)
+    channel.declare_queue("waiting", durable=True)
+    channel.send(Queue.Delete(queue="waiting"))
+    channel.send(Queue.Declare(queue="waiting", durable=True))
+    channel.send(Queue.Purge(queue="waiting"))
+    channel.send(Basic.Get(queue="waiting"))
+    client.cut()
+    broker.clients.remove(client)
+    broker.settle()
+
+
+@pytest.mark.parametrize("life", [one_life, no_login, no_channel, no_answer])
+def test_nothing_is_left_to_collect(tmp_path: Path, life: Callable[[InProcessBroker], None]) -> None:
     broker = InProcessBroker(tmp_path)
-    one_life(broker)
+    life(broker)
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
         for _ in range(ROUNDS):
-            one_life(broker)
+            life(broker)
         gc.collect()
         found = Counter(type(thing).__module__ + "." + type(thing).__name__ for thing in gc.garbage)
     finally:

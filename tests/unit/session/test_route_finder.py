@@ -105,3 +105,12 @@ def test_an_exchange_of_the_same_name_is_another_one(channel: RawChannel, author
     channel.publish(b"refused", "a.a", "open")
     text = "ACCESS_REFUSED - cannot publish to internal exchange 'open' in vhost '/'"
     channel.expect_channel_close(403, text, Basic.Publish)
+
+
+def test_who_may_not_write_does_not_learn_which_exchanges_there_are(channel: RawChannel, author: Author) -> None:
+    text = "ACCESS_REFUSED - write access to exchange 'shut' in vhost '/' refused for user 'guest'"
+    channel.publish(b"refused", "a.a", "shut")
+    channel.expect_channel_close(403, text, Basic.Publish)
+    channel = channel.client.channel(1)
+    channel.publish(b"to nowhere", "a.a", "open")
+    channel.expect_channel_close(404, "NOT_FOUND - no exchange 'open' in vhost '/'", Basic.Publish)
