@@ -34,9 +34,9 @@ cdef class Clock:
         cdef timespec now
         clock_gettime(CLOCK_REALTIME, &now)
         if now.tv_sec != self._second:
-            self._second = now.tv_sec
             # What precedes the second's fraction is made once a second.
             self._beginning = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now.tv_sec))
+            self._second = now.tv_sec
         return f"{self._beginning}.{now.tv_nsec // 1000:06d}Z"
 
 

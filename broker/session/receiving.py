@@ -42,9 +42,12 @@ class Receiver(PausingReader):
         return 0
 
     def input_ended(self, orderly: cython.bint) -> int:
-        """Close, as there is nothing more to come."""
+        """Close, as there is nothing more to come.
+
+        What is left to be sent is sent, but nobody waits for a peer that does not read.
+        """
         if self.transport is not None:
-            if orderly:
+            if orderly and not self.congested:
                 self.transport.close()
             else:
                 self.transport.abort()

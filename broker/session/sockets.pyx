@@ -107,7 +107,13 @@ cdef class Sockets:
     cdef int resume(self, SocketReader reader) except -1:
         reader.reading = True
         if not reader.watched and self._epoll >= 0:
-            self._watch(reader)
+            try:
+                self._watch(reader)
+            except OSError:
+                # Nobody would ever hear of it again.
+                reader.reading = False
+                reader.input_ended(False)
+                raise
         return 0
 
     cdef int _watch(self, SocketReader reader) except -1:

@@ -256,6 +256,27 @@ def test_a_client_that_goes_is_noticed_once(client: SocketClient, broker: Socket
     assert not is_readable(broker)
 
 
+def test_nobody_waits_for_a_client_that_ends_and_does_not_read(client: SocketClient, broker: SocketBroker) -> None:
+    channel_of(client)
+    client.connection.pause_writing()
+    client.socket.shutdown(socket.SHUT_WR)
+    assert read(broker)
+    assert client.transport.aborted
+    assert not is_readable(broker)
+
+
+def test_a_connection_that_cannot_be_read_on_is_aborted(client: SocketClient, broker: SocketBroker) -> None:
+    channel = channel_of(client)
+    client.connection.hold()
+    publish_later(channel, "q")
+    assert read(broker)
+    client.transport.own.close()
+    client.connection.release()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        broker.turns()
+    assert client.transport.aborted
+
+
 def test_a_connection_that_breaks_is_aborted(client: SocketClient, broker: SocketBroker) -> None:
     client.start()
     client.log_in()
