@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.broker_process import BrokerProcess
+from tests.support.certificates import Certificates
 from tests.support.raw_client import Address, RawChannel, RawClient
 
 ORACLE = os.environ.get("HAYPILE_TEST_BROKER")
@@ -80,6 +81,12 @@ def start_broker(tmp_path: Path) -> Iterator[StartBroker]:
     yield start
     for broker in started:
         broker.stop()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """What brokers and clients show each other in TLS."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="session")

@@ -26,16 +26,8 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.haypile_only
 
-RECORD_HEADER_SIZE = 5
-RECORD_SIZE_MAX = 16 * 1024
-APPLICATION_DATA = 23
 SENT_SIZE_MAX_BYTES = 64 * 1024 * 1024
 MEMORY_MAX_BYTES = 200 * 1024 * 1024
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

@@ -33,11 +33,6 @@ RECORD_SIZE_MAX = 16 * 1024
 APPLICATION_DATA = 23
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
 @pytest.fixture
 def broker(start_broker: StartBroker, certificates: Certificates) -> BrokerProcess:
     return start_broker(certificates.settings())

@@ -46,10 +46,15 @@ def damage(bare: BareVirtualHost | InProcessBroker, kind: str, text: bytes) -> R
     raise AssertionError("there is no such record")
 
 
+def drop_indexes(directory: Path) -> None:
+    """Have the next start read all records."""
+    for index in directory.glob("*.index"):
+        index.unlink()
+
+
 def reopen(bare: BareVirtualHost) -> None:
     """Open it again, by reading all records."""
-    for index in bare.directory.glob("*.index"):
-        index.unlink()
+    drop_indexes(bare.directory)
     bare.vhost = bare._open()
     keep_recovered_queues(bare.vhost)
 
@@ -151,8 +156,7 @@ def test_what_came_back_is_flagged_though_the_record_of_its_delivery_is_damaged(
     channel.send(Basic.Nack(message.method.delivery_tag, requeue=True))
     broker.stop()
     damage(broker, "settle", b"")
-    for index in tmp_path.glob("*.index"):
-        index.unlink()
+    drop_indexes(tmp_path)
     broker.start()
     assert broker.vhost.damage.lost_record_count == 1
     queue = broker.vhost.queues["q"]
@@ -179,8 +183,7 @@ def test_what_came_back_is_flagged_though_the_record_of_its_return_is_damaged(tm
     broker.start()
     broker.stop()
     damage(broker, "return", b"")
-    for index in tmp_path.glob("*.index"):
-        index.unlink()
+    drop_indexes(tmp_path)
     broker.start()
     assert broker.vhost.damage.lost_record_count == 1
     assert [redelivered for _, _, redelivered in broker.vhost.queues["q"].entries(0, 10)] == [True]
