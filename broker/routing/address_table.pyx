@@ -90,15 +90,16 @@ cdef class AddressTable:
         return self._place_of(octets, size, hash_of(octets, size))
 
     cpdef int put(self, bytes address, object value) except -1:
-        cdef Py_ssize_t place = self._place_of_bytes(address)
+        cdef const unsigned char *octets = <const unsigned char *>PyBytes_AS_STRING(address)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(address)
+        cdef unsigned long long hash_value = hash_of(octets, size)
+        cdef Py_ssize_t place = self._place_of(octets, size, hash_value)
         if place >= 0:
             self.values[place] = value
             return 0
         if 2 * self.count > self.mask and self.mask + 1 < CAPACITY_MAX:
             self._grow()
-        return self._place(
-            hash_of(<const unsigned char *>PyBytes_AS_STRING(address), PyBytes_GET_SIZE(address)), address, value
-        )
+        return self._place(hash_value, address, value)
 
     cdef int _place(self, unsigned long long hash_value, bytes address, object value) except -1:
         """Put an address that is not there into the first free place, or where another one was."""

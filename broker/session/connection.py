@@ -86,7 +86,7 @@ LINGER_S = 3.0
 class Connection(Receiver):
     """One client.
 
-    Nothing that a peer sends may raise out of ``buffer_updated``: a violation of the protocol closes the channel or
+    Nothing that a peer sends may raise out of ``receive``: a violation of the protocol closes the channel or
     the connection, with the code and the text that RabbitMQ would use.
     """
 

@@ -6,6 +6,8 @@ message costs that comes alone. Here the sockets are in an epoll set of their ow
 descriptor; accepting, writing what a socket does not take at once, and closing stay with the event loop.
 """
 
+import os
+
 cimport cython
 from libc.errno cimport EAGAIN, EINTR, ENOENT, errno
 from posix.unistd cimport close
@@ -35,7 +37,6 @@ cdef enum:
 
 cdef object system_error():
     cdef int number = errno
-    import os
     return OSError(number, os.strerror(number))
 
 

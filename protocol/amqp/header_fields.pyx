@@ -4,7 +4,7 @@ Whatever is not named keeps its octets, so that every type of a header survives 
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from protocol.amqp.reader cimport CONTENT_HEADER_SIZE_MIN, load_long, load_short
 
@@ -44,9 +44,7 @@ cdef HeaderLayout lay_out(bytes header) noexcept:
     cdef unsigned int flags
     cdef int bit
     cdef HeaderLayout found
-    found.flags = 0
-    found.table = found.table_end = found.priority = found.expiration = found.reply_to = found.message_id = 0
-    found.user_id = 0
+    memset(&found, 0, sizeof(HeaderLayout))
     if PyBytes_GET_SIZE(header) < CONTENT_HEADER_SIZE_MIN:
         return found
     flags = load_short(start + 12)

@@ -26,8 +26,6 @@ cdef enum:
     BASIC_NACK = (60 << 16) | 120
     SNIPPET_SIZE = 16
     SPARE_FLAGS = 3
-    # To copy so many octets costs less than an object that looks at them.
-    COPIED_SIZE_MAX = 512
 
 
 cdef class ReadBuffer:

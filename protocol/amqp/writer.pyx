@@ -7,6 +7,8 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
+from protocol.amqp.reader cimport COPIED_SIZE_MAX
+
 cdef enum:
     FRAME_END = 0xCE
     FRAME_OVERHEAD_SIZE = 8
@@ -23,8 +25,6 @@ cdef enum:
     BORROWED_COUNT_MIN = 16
     # Places that are looked at for one piece; the smallest that are borrowed fill one in three.
     PIECE_PARTS_MAX = 8
-    # To copy so many octets costs less than an object that looks at them.
-    COPIED_SIZE_MAX = 512
     # What is copied together at most, and what is looked at in multiples of: a record of TLS.
     JOINED_SIZE_MAX = 16 * 1024
 
